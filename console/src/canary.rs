@@ -1,0 +1,1 @@
+//! `gwtop canary`: weights stepped by JSON patches, every step judged, rolled back by itself.

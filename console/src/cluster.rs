@@ -1,0 +1,1 @@
+//! All Kubernetes I/O of the console. Knows nothing of terminals.

@@ -1,0 +1,3 @@
+//! What the operator wants, before anything is done about it. Pure.
+
+pub mod plan;

@@ -1,0 +1,42 @@
+//! Condition types and reasons, as the Gateway API spells them.
+
+pub mod condition {
+    pub const ACCEPTED: &str = "Accepted";
+    pub const PROGRAMMED: &str = "Programmed";
+    pub const RESOLVED_REFS: &str = "ResolvedRefs";
+    pub const CONFLICTED: &str = "Conflicted";
+    pub const PARTIALLY_INVALID: &str = "PartiallyInvalid";
+    pub const SUPPORTED_VERSION: &str = "SupportedVersion";
+}
+
+pub mod reason {
+    pub const ACCEPTED: &str = "Accepted";
+    pub const PROGRAMMED: &str = "Programmed";
+    pub const RESOLVED_REFS: &str = "ResolvedRefs";
+    pub const NO_CONFLICTS: &str = "NoConflicts";
+    pub const PENDING: &str = "Pending";
+    pub const INVALID: &str = "Invalid";
+    pub const INVALID_PARAMETERS: &str = "InvalidParameters";
+    // Gateway
+    pub const LISTENERS_NOT_VALID: &str = "ListenersNotValid";
+    pub const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
+    pub const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
+    pub const ADDRESS_NOT_USABLE: &str = "AddressNotUsable";
+    // Listener
+    pub const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
+    pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
+    pub const HOSTNAME_CONFLICT: &str = "HostnameConflict";
+    pub const PROTOCOL_CONFLICT: &str = "ProtocolConflict";
+    pub const INVALID_ROUTE_KINDS: &str = "InvalidRouteKinds";
+    pub const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
+    pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+    // Route
+    pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
+    pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
+    pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
+    pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
+    pub const INCOMPATIBLE_FILTERS: &str = "IncompatibleFilters";
+    pub const INVALID_KIND: &str = "InvalidKind";
+    pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+    pub const UNSUPPORTED_PROTOCOL_BACKEND: &str = "UnsupportedProtocol";
+}

@@ -1,0 +1,182 @@
+//! What serves requests: immutable, compiled once per change, swapped whole.
+//!
+//! A request finds its way top to bottom: [`Table`] by local address, [`Bind`] by host to a
+//! [`Listener`], [`Listener`] by host to rules in order of precedence, [`Rule`] to an
+//! [`Outcome`]. Nothing here knows Kubernetes clients or sockets.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, StatusCode, uri::Authority};
+
+use crate::{metrics::Series, types::Key};
+
+pub mod hosts;
+pub mod pick;
+pub mod route;
+
+pub use hosts::HostMap;
+pub use pick::Picker;
+pub use route::{Found, RequestHead, RouteMatch};
+
+#[derive(Debug, Default)]
+pub struct Table {
+    /// Rises by one with every swap.
+    pub generation: u64,
+    /// One per address and port, sorted by address.
+    pub binds: Vec<Arc<Bind>>,
+}
+
+/// One socket to listen on, shared by every listener of that address and port.
+#[derive(Debug)]
+pub struct Bind {
+    pub address: SocketAddr,
+    pub protocol: Protocol,
+    /// By listener hostname; the empty hostname is the catch-all.
+    pub listeners: HostMap<Arc<Listener>>,
+    /// Requests for a host that no listener takes.
+    pub unmatched: Arc<Series>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http,
+    Https,
+}
+
+#[derive(Debug)]
+pub struct Listener {
+    pub gateway: Key,
+    pub name: String,
+    /// Present when the listener terminates TLS.
+    pub tls: Option<Arc<ServerTls>>,
+    /// By effective hostname; each list is sorted by precedence, best first.
+    pub routes: HostMap<Vec<RouteMatch>>,
+    /// Requests that no rule took.
+    pub unmatched: Arc<Series>,
+}
+
+/// PEM of one listener's certificates, checked at compile time; `serve` turns it into rustls'.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    pub certificates: Vec<CertificatePem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificatePem {
+    pub secret: Key,
+    pub chain: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub struct Rule {
+    pub route: RouteId,
+    pub request_headers: HeaderEdits,
+    pub response_headers: HeaderEdits,
+    pub rewrite: Option<Rewrite>,
+    pub mirrors: Vec<Mirror>,
+    pub timeouts: Timeouts,
+    pub outcome: Outcome,
+}
+
+/// The labels of a rule, as in the metrics and the access log.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RouteId {
+    pub kind: &'static str,
+    pub key: Key,
+    pub rule: usize,
+    pub rule_name: Option<String>,
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    Forward(Picker<Backend>),
+    Redirect(Box<Redirect>, Arc<Series>),
+    /// The rule took the request but has nothing to answer it with.
+    Respond(StatusCode, &'static str, Arc<Series>),
+}
+
+#[derive(Debug)]
+pub struct Backend {
+    pub key: Key,
+    pub port: u16,
+    pub target: Target,
+    pub request_headers: HeaderEdits,
+    pub response_headers: HeaderEdits,
+    pub rewrite: Option<Rewrite>,
+    pub mirrors: Vec<Mirror>,
+    pub series: Arc<Series>,
+}
+
+#[derive(Debug)]
+pub enum Target {
+    Endpoints(Arc<Endpoints>),
+    /// 500 for a reference that does not resolve, 503 for a Service without ready endpoints.
+    Fail(StatusCode, &'static str),
+}
+
+/// Ready addresses of one Service port, shared by all rules that send to it.
+#[derive(Debug)]
+pub struct Endpoints {
+    pub protocol: UpstreamProtocol,
+    pub addresses: Picker<SocketAddr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamProtocol {
+    Http1,
+    /// HTTP/2 without TLS, by prior knowledge (`appProtocol: kubernetes.io/h2c`).
+    H2c,
+}
+
+/// Applied in the spec's order: set, add, remove.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct HeaderEdits {
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    pub add: Vec<(HeaderName, HeaderValue)>,
+    pub remove: Vec<HeaderName>,
+}
+
+impl HeaderEdits {
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrite {
+    pub hostname: Option<Authority>,
+    pub path: Option<PathEdit>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathEdit {
+    Full(String),
+    /// Replaces the prefix that the rule matched.
+    Prefix(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    pub scheme: Option<&'static str>,
+    pub hostname: Option<String>,
+    pub path: Option<PathEdit>,
+    pub port: Option<u16>,
+    pub status: StatusCode,
+}
+
+#[derive(Debug)]
+pub struct Mirror {
+    pub backend: Key,
+    pub endpoints: Arc<Endpoints>,
+    /// Of every `denominator` requests, `numerator` are copied.
+    pub numerator: u32,
+    pub denominator: u32,
+    pub sent: Arc<std::sync::atomic::AtomicU64>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    pub request: Option<Duration>,
+    pub backend_request: Option<Duration>,
+}
