@@ -62,18 +62,18 @@ async fn run(ground: &Ground, step: f64, max: f64, failing: bool) -> Result<Exit
     let healthz = ground.backends.endpoints.get(CANARY).and_then(|all| all.first());
     let Some(healthz) = healthz else { bail!("{CANARY} has no endpoint") };
     let settings = Settings {
-        namespace: Some(NAMESPACE.to_owned()),
-        route: Some(ROUTE.to_owned()),
         step,
         max,
         interval: Duration::from_secs(4),
         check: Some(format!("http://{healthz}/healthz")),
-        ..Settings::default()
+        probe_every: Duration::from_secs(1),
+        scrape_every: Duration::from_secs(1),
+        ..Settings::new(NAMESPACE, Some(ROUTE.to_owned()))
     };
     let mut run = canary::drive::spawn(ground.connection.clone(), settings);
     while let Some(transition) = run.events.recv().await {
-        println!("{transition}");
-        if failing && transition.phase == "observe" {
+        println!("{}", canary::journal::text(&transition));
+        if failing && transition.phase == "Observe" {
             set_error_rate(ground, Some("0.3")).await?;
         }
         if let Some(exit) = transition.finished {
