@@ -5,4 +5,5 @@ pub mod cluster;
 pub mod exit;
 pub mod intent;
 pub mod model;
+pub mod settings;
 pub mod traffic;
