@@ -1,0 +1,3 @@
+//! The local API: a durable Kubernetes-style API server on loopback.
+
+pub mod admit;
