@@ -106,6 +106,9 @@ pub(crate) struct Canary {
     /// Time between two checks
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = settings::duration)]
     pub(crate) check_every: Duration,
+    /// Time between two looks at the metrics
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = settings::duration)]
+    pub(crate) scrape_every: Duration,
     /// Share of 5xx answers that the canary may give
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = settings::share)]
     pub(crate) max_error_rate: f64,
