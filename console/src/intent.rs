@@ -1,3 +1,4 @@
 //! What the operator wants, before anything is done about it. Pure.
 
 pub mod plan;
+pub mod weights;
