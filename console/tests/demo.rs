@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gwtop::cluster::connect::{ConnectOptions, Connection, connect};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 /// The demo in a terminal of its own, with a state directory of its own.
@@ -16,11 +18,14 @@ struct Demo {
     keys: Box<dyn Write + Send>,
     child: Box<dyn portable_pty::Child + Send + Sync>,
     state: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
     _master: Box<dyn MasterPty + Send>,
 }
 
 impl Demo {
     fn start() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let state = tempfile::tempdir().unwrap();
         let size = PtySize { rows: 40, cols: 120, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
@@ -44,7 +49,7 @@ impl Demo {
             }
         });
         let keys = pair.master.take_writer().unwrap();
-        Self { screen, keys, child, state, _master: pair.master }
+        Self { screen, keys, child, state, runtime, _master: pair.master }
     }
 
     fn text(&self) -> String {
@@ -74,33 +79,26 @@ impl Demo {
     }
 
     fn weights(&self) -> Vec<u64> {
-        let api = self.api();
-        let token = self.kubeconfig_value("token");
-        let mut stream = TcpStream::connect(&api).unwrap();
-        write!(
-            stream,
-            "GET /apis/gateway.networking.k8s.io/v1/namespaces/my-app/httproutes/app-canary HTTP/1.0\r\n\
-             Host: {api}\r\nAuthorization: Bearer {token}\r\nAccept: application/json\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains("200"), "{head}");
-        let route: serde_json::Value = serde_json::from_str(body).unwrap();
-        let backends = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap().clone();
-        backends.iter().map(|backend| backend["weight"].as_u64().unwrap()).collect()
+        self.runtime.block_on(async {
+            let connection = self.connect().await;
+            let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
+            let routes: Api<DynamicObject> =
+                Api::namespaced_with(connection.client, "my-app", &ApiResource::from_gvk(&kind));
+            let route = routes.get("app-canary").await.unwrap();
+            let backends = route.data["spec"]["rules"][0]["backendRefs"].as_array().unwrap().clone();
+            backends.iter().map(|backend| backend["weight"].as_u64().unwrap()).collect()
+        })
     }
 
+    async fn connect(&self) -> Connection {
+        let options = ConnectOptions { kubeconfig: Some(self.kubeconfig()), ..ConnectOptions::default() };
+        connect(&options).await.unwrap()
+    }
+
+    /// Host and port of the local API.
     fn api(&self) -> String {
-        self.kubeconfig_value("server").trim_start_matches("http://").to_owned()
-    }
-
-    fn kubeconfig_value(&self, field: &str) -> String {
-        let text = std::fs::read_to_string(self.kubeconfig()).unwrap();
-        let config: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let (section, inner) = if field == "token" { ("users", "user") } else { ("clusters", "cluster") };
-        config[section][0][inner][field].as_str().unwrap().to_owned()
+        let url = self.runtime.block_on(self.connect()).cluster_url;
+        url.split_once("://").unwrap().1.to_owned()
     }
 
     fn await_weights(&self, wanted: [u64; 2]) {
