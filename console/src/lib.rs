@@ -5,5 +5,7 @@ pub mod cluster;
 pub mod exit;
 pub mod intent;
 pub mod model;
+pub mod print;
 pub mod settings;
+pub mod status;
 pub mod traffic;

@@ -59,7 +59,9 @@ pub enum ConnectError {
     Kubeconfig { path: PathBuf, source: Box<KubeconfigError> },
     #[error("cannot make a client for {url}: {source}")]
     Client { url: String, source: Box<kube::Error> },
-    #[error("cannot reach the Kubernetes API at {url} (context {context}): {reason}\nCheck that it runs and that --context names the right cluster")]
+    #[error(
+        "cannot reach the Kubernetes API at {url} (context {context}): {reason}\nCheck that it runs and that --context names the right cluster"
+    )]
     Unreachable { url: String, context: String, reason: String },
     #[error("the Kubernetes API at {url} (context {context}) refuses the credentials: {reason}")]
     Unauthorised { url: String, context: String, reason: String },

@@ -95,9 +95,7 @@ pub async fn list(
 ) -> Result<Vec<Value>, Failure> {
     let resource = resource(kind);
     let api: Api<DynamicObject> = match namespace {
-        Some(namespace) if kind.namespaced() => {
-            Api::namespaced_with(connection.client.clone(), namespace, &resource)
-        }
+        Some(namespace) if kind.namespaced() => Api::namespaced_with(connection.client.clone(), namespace, &resource),
         _ => Api::all_with(connection.client.clone(), &resource),
     };
     let mut params = ListParams::default();

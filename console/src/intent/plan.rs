@@ -36,13 +36,7 @@ pub enum Change {
 
 /// Moves traffic between two backends of a rule. The patch applies only to the object that
 /// was read: same object, same backends, same weights.
-pub fn weights(
-    route: &Value,
-    rule: usize,
-    stable: &str,
-    canary: &str,
-    canary_percent: f64,
-) -> Result<Plan, Refusal> {
+pub fn weights(route: &Value, rule: usize, stable: &str, canary: &str, canary_percent: f64) -> Result<Plan, Refusal> {
     if !(0.0..=100.0).contains(&canary_percent) {
         return Err(Refusal::Percent(canary_percent));
     }

@@ -14,7 +14,9 @@ pub enum Refusal {
     NoRules,
     #[error("no rule {rule}: the route has rules 0 to {}", rules - 1)]
     NoSuchRule { rule: usize, rules: usize },
-    #[error("rule {rule} has {backends} backend(s): a canary needs two; add the canary's backendRef with weight 0 first")]
+    #[error(
+        "rule {rule} has {backends} backend(s): a canary needs two; add the canary's backendRef with weight 0 first"
+    )]
     OneBackend { rule: usize, backends: usize },
     #[error("no rule of the route has two backends: add the canary's backendRef with weight 0 first")]
     NoPair,
@@ -160,12 +162,7 @@ fn names(backends: &[Backend]) -> String {
 
 /// The pair that is meant: by default the rule that has several backends, its first backend
 /// as stable and the other of two as canary.
-pub fn pair(
-    route: &Value,
-    rule: Option<usize>,
-    stable: Option<&str>,
-    canary: Option<&str>,
-) -> Result<Pair, Refusal> {
+pub fn pair(route: &Value, rule: Option<usize>, stable: Option<&str>, canary: Option<&str>) -> Result<Pair, Refusal> {
     let rule = match rule {
         Some(rule) => rule,
         None => sole_rule(route)?,

@@ -31,7 +31,13 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Source {
     Url(String),
     /// Through the API server's pod proxy: nothing but the kubeconfig is needed.
-    PodProxy { client: Client, namespace: String, pod: String, port: u16, path: String },
+    PodProxy {
+        client: Client,
+        namespace: String,
+        pod: String,
+        port: u16,
+        path: String,
+    },
 }
 
 impl Source {

@@ -87,7 +87,11 @@ fn silence_is_told_and_ages() {
     let (mut traffic, start) = (Traffic::default(), Instant::now());
     assert_eq!(traffic.age(start), None);
     scrape(&mut traffic, start, "a", &text("v1", 1, 0));
-    traffic.apply(Scrape { at: start + Duration::from_secs(9), source: "a".to_owned(), samples: Err("refused".to_owned()) });
+    traffic.apply(Scrape {
+        at: start + Duration::from_secs(9),
+        source: "a".to_owned(),
+        samples: Err("refused".to_owned()),
+    });
     assert_eq!(traffic.problem(), Some("a: refused"));
     assert_eq!(traffic.age(start + Duration::from_secs(9)), Some(Duration::from_secs(9)));
     scrape(&mut traffic, start + Duration::from_secs(10), "a", &text("v1", 1, 0));
