@@ -551,3 +551,55 @@ async fn status_tells_the_well_from_the_unwell() {
     assert_eq!((code, &answer["healthy"]), (1, &json!(false)));
     assert_eq!(answer["items"][0]["name"], "nobodys", "problems first");
 }
+
+/// Forwards to the API; while `deaf`, requests get through and answers do not.
+async fn proxy(api: SocketAddr, deaf: Arc<AtomicBool>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let deaf = deaf.clone();
+            tokio::spawn(async move {
+                let Ok(server) = tokio::net::TcpStream::connect(api).await else { return };
+                let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                    (client.into_split(), server.into_split());
+                let requests = tokio::io::copy(&mut from_client, &mut to_server);
+                let answers = async {
+                    let mut bytes = [0; 16 * 1024];
+                    while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
+                        if deaf.load(Ordering::SeqCst) || to_client.write_all(&bytes[..count]).await.is_err() {
+                            break;
+                        }
+                    }
+                };
+                tokio::select! {
+                    _ = requests => {}
+                    () = answers => {}
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_answer_is_lost_is_not_made_twice() {
+    let world = World::with([100, 0]).await;
+    let api = world.local.as_ref().unwrap().address;
+    let deaf = Arc::new(AtomicBool::new(false));
+    let through = proxy(api, deaf.clone()).await;
+    let path = world.folder.path().join("kubeconfig");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace(&api.to_string(), &through.to_string())).unwrap();
+    let mut canary = world.steps();
+    canary.until("Observe").await;
+    deaf.store(true, Ordering::SeqCst);
+    canary.until("Frozen").await;
+    assert_eq!(world.weights().await, [60, 40], "the second step was written, and nobody was told");
+    deaf.store(false, Ordering::SeqCst);
+    assert_eq!(canary.ends().await.0, 0, "{:#?}", canary.seen);
+    world.left([60, 40]).await;
+    let audit = std::fs::read_to_string(world.folder.path().join("state/gwtop/audit.jsonl")).unwrap();
+    let second = audit.lines().filter(|line| line.contains("app-v2:8080 40") && !line.contains(r#""op":"remove""#));
+    assert_eq!(second.count(), 1, "{audit}");
+}

@@ -90,7 +90,9 @@ impl Condition {
             ("Conflicted" | "PartiallyInvalid" | "OverlappingTLSConfig", "False") => Health::Ok,
             ("Accepted" | "Programmed", "False") => Health::Broken,
             (_, "False") => Health::Degraded,
-            (_, "Unknown") if matches!(self.kind.as_str(), "Accepted" | "Programmed" | "ResolvedRefs") => Health::Unknown,
+            (_, "Unknown") if matches!(self.kind.as_str(), "Accepted" | "Programmed" | "ResolvedRefs") => {
+                Health::Unknown
+            }
             _ if self.is_stale(generation) => Health::Stale,
             _ => Health::Ok,
         };

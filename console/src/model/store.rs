@@ -139,9 +139,11 @@ impl Store {
         }
         let of_namespace = ObjectKey::new(Kind::EndpointSlice, namespace, "")..;
         let slices = self.endpoints.range(of_namespace).take_while(|(key, _)| key.namespace == namespace);
-        Some(slices.filter(|(_, slice)| slice.service == service).fold((0, 0), |(ready, all), (_, slice)| {
-            (ready + slice.ready, all + slice.total)
-        }))
+        Some(
+            slices
+                .filter(|(_, slice)| slice.service == service)
+                .fold((0, 0), |(ready, all), (_, slice)| (ready + slice.ready, all + slice.total)),
+        )
     }
 }
 
