@@ -2,6 +2,8 @@
 //! gateway here accepts routes and counts requests as the route's weights say, so that each
 //! test decides how the backends behave.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use std::{
     net::SocketAddr,
     path::Path,
@@ -492,4 +494,112 @@ async fn what_cannot_be_meant_is_refused_with_what_could() {
     assert_eq!(world.weights().await, [100, 0]);
     let leases = world.folder.path().join("state/gwtop/audit.jsonl");
     assert!(!leases.exists(), "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detached_run_leaves_the_canary_live_and_another_goes_on_from_there() {
+    let world = World::with([100, 0]).await;
+    let mut first =
+        world.start(&["app", "--step", "20", "--max", "40", "--interval", "1m", "--on-interrupt", "detach"]);
+    first.until("Observe").await;
+    first.signal("-INT");
+    assert_eq!(first.ends().await.0, 10, "{:#?}", first.seen);
+    assert_eq!(world.weights().await, [80, 20]);
+    let mut second =
+        world.start(&["app", "--step", "30", "--max", "30", "--interval", "1s", "--min-requests", "50", "--take-over"]);
+    assert_eq!(second.ends().await.0, 0, "{:#?}", second.seen);
+    world.left([70, 30]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_run_still_rolls_a_bad_canary_back() {
+    let world = World::with([100, 0]).await;
+    let mut canary =
+        world.start(&["app", "--step", "20", "--interval", "1s", "--min-requests", "50", "--on-interrupt", "hold"]);
+    canary.until("Observe").await;
+    canary.signal("-TERM");
+    canary.until("Paused").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.weights().await, [80, 20], "held beyond its interval");
+    world.behaviour.canary_fails.store(500, Ordering::SeqCst);
+    assert_eq!(canary.ends().await.0, 3, "{:#?}", canary.seen);
+    world.left([100, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_the_well_from_the_unwell() {
+    let world = World::with([100, 0]).await;
+    let status = async || {
+        let output = Command::new(env!("CARGO_BIN_EXE_gwtop"))
+            .args(["status", "-o", "json", "--kubeconfig"])
+            .arg(world.folder.path().join("kubeconfig"))
+            .env("XDG_STATE_HOME", world.folder.path().join("state"))
+            .output()
+            .await
+            .unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("status is JSON");
+        (output.status.code().unwrap(), answer)
+    };
+    let accepted = async {
+        while status().await.0 != 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(LONG, accepted).await.expect("the route is accepted");
+    world.create(&route("nobodys", [1, 1])).await;
+    let (code, answer) = status().await;
+    assert_eq!((code, &answer["healthy"]), (1, &json!(false)));
+    assert_eq!(answer["items"][0]["name"], "nobodys", "problems first");
+}
+
+/// Forwards to the API; while `deaf`, requests get through and answers do not.
+async fn proxy(api: SocketAddr, deaf: Arc<AtomicBool>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let deaf = deaf.clone();
+            tokio::spawn(async move {
+                let Ok(server) = tokio::net::TcpStream::connect(api).await else { return };
+                let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                    (client.into_split(), server.into_split());
+                let requests = tokio::io::copy(&mut from_client, &mut to_server);
+                let answers = async {
+                    let mut bytes = [0; 16 * 1024];
+                    while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
+                        if deaf.load(Ordering::SeqCst) || to_client.write_all(&bytes[..count]).await.is_err() {
+                            break;
+                        }
+                    }
+                };
+                tokio::select! {
+                    _ = requests => {}
+                    () = answers => {}
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_answer_is_lost_is_not_made_twice() {
+    let world = World::with([100, 0]).await;
+    let api = world.local.as_ref().unwrap().address;
+    let deaf = Arc::new(AtomicBool::new(false));
+    let through = proxy(api, deaf.clone()).await;
+    let path = world.folder.path().join("kubeconfig");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace(&api.to_string(), &through.to_string())).unwrap();
+    let mut canary = world.steps();
+    canary.until("Observe").await;
+    deaf.store(true, Ordering::SeqCst);
+    canary.until("Frozen").await;
+    assert_eq!(world.weights().await, [60, 40], "the second step was written, and nobody was told");
+    deaf.store(false, Ordering::SeqCst);
+    assert_eq!(canary.ends().await.0, 0, "{:#?}", canary.seen);
+    world.left([60, 40]).await;
+    let audit = std::fs::read_to_string(world.folder.path().join("state/gwtop/audit.jsonl")).unwrap();
+    let second = audit.lines().filter(|line| line.contains("app-v2:8080 40") && !line.contains(r#""op":"remove""#));
+    assert_eq!(second.count(), 1, "{audit}");
 }

@@ -1,5 +1,7 @@
 //! The command line as a script sees it: exit codes, and what is said on which stream.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use std::process::{Command, Output};
 
 fn gwtop(args: &[&str]) -> (Output, tempfile::TempDir) {

@@ -79,9 +79,10 @@ impl Reason {
 /// How a run begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// This step is the first to write.
+    /// This step is the first to write; `live` if the canary has traffic already.
     Fresh {
         step: usize,
+        live: bool,
     },
     /// An earlier run wrote this step and died.
     Resume {
@@ -260,10 +261,10 @@ impl Machine {
     fn in_state(&mut self, at: Duration, event: Event) -> Vec<Effect> {
         match (self.state, event) {
             (State::Preflight, Event::Ready(start)) => {
-                if let Start::Fresh { step } | Start::Resume { step } = start {
+                if let Start::Fresh { step, .. } | Start::Resume { step } = start {
                     self.step = step;
                 }
-                self.live = !matches!(start, Start::Fresh { .. });
+                self.live = !matches!(start, Start::Fresh { live: false, .. });
                 self.start = Some(start);
                 self.enter(at, State::Claim);
                 vec![Effect::Claim]
@@ -288,7 +289,7 @@ impl Machine {
             (State::Observe | State::Hold, Event::Evidence(Verdict::Pass(why)))
                 if self.complete(at) && !self.paused && !self.stale =>
             {
-                self.advance(at, why)
+                self.advance(at, &why)
             }
             (
                 State::Observe,
@@ -370,7 +371,7 @@ impl Machine {
         vec![report("Hold", why)]
     }
 
-    fn advance(&mut self, at: Duration, why: String) -> Vec<Effect> {
+    fn advance(&mut self, at: Duration, why: &str) -> Vec<Effect> {
         let mut effects = vec![report("Judge", format!("pass: {why}"))];
         if self.step + 1 < self.steps.len() {
             self.step += 1;

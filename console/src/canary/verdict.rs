@@ -162,7 +162,8 @@ fn latency(canary: &ArmCounts, stable: &ArmCounts, max: Duration, limits: &Limit
         canary.buckets.iter().find(|(bound, _)| *bound >= max.as_secs_f64()).map_or(total, |(_, within)| *within);
     let slow = total - within;
     let clearly = slow >= FEW && tail(total, slow, 0.01) < CLEARLY;
-    if !clearly && !(complete && canary.requests >= limits.needed() as f64) {
+    let enough = complete && canary.requests >= limits.needed() as f64;
+    if !clearly && !enough {
         return Some(Verdict::Wait(format!("p99 {p99:.1?} is over {max:?}, on too few requests to tell")));
     }
     let stable_p99 = stable.quantile(0.99).unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! prometheus-parse splits the lines that it is sure to split well. It drops names with a
 //! colon, cuts label values at `,`, `=` and `}`, and leaves escapes in: such lines go to
-//! [`sample`], which follows the format's grammar.
+//! `sample`, which follows the format's grammar.
 
 use prometheus_parse::LineInfo;
 

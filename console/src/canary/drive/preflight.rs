@@ -96,7 +96,10 @@ pub(super) async fn preflight(
     let start = match start {
         Some(start @ Start::Undo(_)) => start,
         start => match probes(settings).await {
-            Ok(()) => start.unwrap_or_else(|| Start::Fresh { step: first(&steps, pair.percent()) }),
+            Ok(()) => start.unwrap_or_else(|| Start::Fresh {
+                step: first(&steps, pair.percent()),
+                live: pair.canary.effective() > 0,
+            }),
             Err(why) if pair.canary.effective() > 0 && !settings.dry_run => Start::Undo(Reason::Failed(why)),
             Err(why) => return Err(Refused::usage(format!("{why}; nothing was written"))),
         },
@@ -192,7 +195,11 @@ fn take_up(key: &ObjectKey, record: &Record, settings: &Settings, steps: &[f64])
     }
     let step = first(steps, record.percent);
     let at_it = steps.get(step).is_some_and(|percent| (percent - record.percent).abs() < 0.05);
-    Ok(if record.phase == Phase::Stepping && at_it { Start::Resume { step } } else { Start::Fresh { step } })
+    Ok(if record.phase == Phase::Stepping && at_it {
+        Start::Resume { step }
+    } else {
+        Start::Fresh { step, live: record.percent > 0.0 }
+    })
 }
 
 /// The first step that does not go back.

@@ -56,7 +56,7 @@ fn a_step_changes_two_weights_and_the_annotation_and_a_rollback_all_of_it() {
     let (mut now, _, mut record) = claimed(&refs, &[5.0, 10.0]);
     let before = now.clone();
     run(&mut now, &mut record, Goal::Step(5.0));
-    let mut expected = before.clone();
+    let mut expected = before;
     expected["spec"]["rules"][1]["backendRefs"][0]["weight"] = json!(95);
     expected["spec"]["rules"][1]["backendRefs"][1]["weight"] = json!(5);
     expected["metadata"]["annotations"][NAME] = json!(record.text());

@@ -68,7 +68,7 @@ fn absent_weights_are_tested_through_the_whole_reference() {
     let weight = |index: usize| after["spec"]["rules"][0]["backendRefs"][index]["weight"].as_u64().unwrap();
     assert_eq!(weight(1) * 20, weight(0) + weight(1));
     assert_eq!(applied(&after, &plan.inverse), before);
-    let mut raced = before.clone();
+    let mut raced = before;
     raced["spec"]["rules"][0]["backendRefs"][0]["weight"] = json!(1);
     assert!(json_patch::patch(&mut raced, &plan.patch).is_err());
 }
