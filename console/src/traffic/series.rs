@@ -97,7 +97,7 @@ enum Scope {
     Arm(Arm),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Track {
     counts: ArmCounts,
     /// Gauge of each source: a source that is gone must not count on.
@@ -148,7 +148,7 @@ impl Track {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct SourceState {
     /// Last value of each counter series.
     counters: HashMap<String, f64>,
@@ -157,7 +157,7 @@ struct SourceState {
 }
 
 /// All that is known of the traffic.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Traffic {
     tracks: HashMap<Scope, Track>,
     sources: HashMap<String, SourceState>,
