@@ -9,8 +9,33 @@ mod story;
 
 use color_eyre::eyre::Result;
 
-use crate::exit::Exit;
+use crate::{
+    app::{self, AppOptions},
+    exit::Exit,
+};
 use ground::Ground;
+
+/// Opens the console on the demo.
+pub async fn console() -> Result<Exit> {
+    eprintln!("starting the local API, gwproxy, {} services and their load", backends::PROFILES.len());
+    let ground = Ground::start().await?;
+    let connection = ground.connection.clone();
+    let outcome = app::run(AppOptions {
+        context: connection.context.clone(),
+        connect: Box::new(move || {
+            let connection = connection.clone();
+            Box::pin(async move { Ok(connection) })
+        }),
+        title: format!("export KUBECONFIG={}", ground.link().display()),
+        theme: None,
+        readonly: false,
+        palette: None,
+        metrics_urls: Vec::new(),
+    })
+    .await;
+    ground.stop().await;
+    outcome
+}
 
 /// Plays the story without a terminal; see [`story`].
 pub async fn headless() -> Result<Exit> {

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod canary;
 pub mod cluster;
+pub mod demo;
 pub mod event;
 pub mod exit;
 pub mod intent;

@@ -1,12 +1,20 @@
 //! Where `main` meets what draws.
 
+use std::io::IsTerminal as _;
+
 use gwtop::{
     app::{self, AppOptions},
     cluster::connect::{ConnectOptions, configure},
+    demo,
     exit::Exit,
 };
 
 pub(crate) async fn console(options: ConnectOptions, metrics_urls: Vec<String>) -> Exit {
+    // A cluster that does not answer may come back; a kubeconfig that is not there will not.
+    if let Err(error) = configure(&options).await {
+        eprintln!("gwtop: {error}");
+        return Exit::Unreachable;
+    }
     let context = options.context.clone().unwrap_or_else(|| "the current context".to_owned());
     let options = AppOptions {
         connect: Box::new(move || {
@@ -20,16 +28,21 @@ pub(crate) async fn console(options: ConnectOptions, metrics_urls: Vec<String>) 
         palette: None,
         metrics_urls,
     };
-    match app::run(options).await {
-        Ok(exit) => exit,
-        Err(error) => {
-            eprintln!("gwtop: {error:#}");
-            Exit::Internal
-        }
-    }
+    finish(Box::pin(app::run(options)).await)
 }
 
-pub(crate) async fn demo(_headless: bool) -> Exit {
-    eprintln!("gwtop: this build has no demo");
-    Exit::Usage
+pub(crate) async fn demo(headless: bool) -> Exit {
+    if !headless && !std::io::stdout().is_terminal() {
+        eprintln!("gwtop: the demo's console needs a terminal; without one there is `gwtop demo --headless`");
+        return Exit::Usage;
+    }
+    let outcome = if headless { Box::pin(demo::headless()).await } else { Box::pin(demo::console()).await };
+    finish(outcome)
+}
+
+fn finish(outcome: color_eyre::Result<Exit>) -> Exit {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("gwtop: {error:#}");
+        Exit::Internal
+    })
 }

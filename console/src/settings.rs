@@ -13,6 +13,11 @@ pub fn gwtop_state() -> PathBuf {
     state_home().join("gwtop")
 }
 
+/// Where the demo that was started last leaves its kubeconfig, as long as it runs.
+pub fn demo_kubeconfig() -> PathBuf {
+    gwtop_state().join("demo/kubeconfig")
+}
+
 /// `5m`, `300ms`, `1h30m`, as kubectl and the Gateway API write durations.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is not a duration: write it as 30s, 5m, 300ms or 1h30m");

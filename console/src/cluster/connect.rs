@@ -11,7 +11,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use crate::settings::state_home;
+use crate::settings::{demo_kubeconfig, state_home};
 
 /// A client pinned to one context; whoever writes shows `context` first.
 #[derive(Clone)]
@@ -138,7 +138,10 @@ async fn config(options: &ConnectOptions) -> Result<(Config, String), ConnectErr
         return Ok((config, "in-cluster".to_owned()));
     }
     let local = local_kubeconfig();
-    if local.is_file() { from_file(&local, options).await } else { Err(ConnectError::NoKubeconfig { local }) }
+    match [&local, &demo_kubeconfig()].into_iter().find(|path| path.is_file()) {
+        Some(path) => from_file(path, options).await,
+        None => Err(ConnectError::NoKubeconfig { local }),
+    }
 }
 
 async fn from_file(path: &Path, options: &ConnectOptions) -> Result<(Config, String), ConnectError> {

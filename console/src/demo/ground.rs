@@ -78,8 +78,9 @@ impl Ground {
             api: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             address_pool: pool,
             metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            access_log: None,
             kubeconfig: Some(kubeconfig.clone()),
-            ..LocalOptions::default()
+            workers: None,
         })
         .await?;
         if let Some(problem) = local.problems.first() {
