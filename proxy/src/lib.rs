@@ -6,6 +6,8 @@ pub mod contract;
 
 mod compile;
 mod metrics;
+mod provision;
 mod resources;
+mod status;
 mod table;
 mod types;
