@@ -268,7 +268,7 @@ pub struct RouteGroupKind {
 #[schemars(extend("default" = json!({ "conditions": rules::pending(&["Accepted", "Programmed"]) })))]
 pub struct GatewayStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(with = "Vec<StatusAddress>", length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub addresses: Vec<GatewayAddress>,
     #[serde(default)]
     #[schemars(schema_with = "rules::conditions", extend("default" = rules::pending(&["Accepted", "Programmed"])))]
@@ -278,6 +278,18 @@ pub struct GatewayStatus {
     pub listeners: Vec<ListenerStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached_listener_sets: Option<i32>,
+}
+
+/// The schema of a [`GatewayAddress`] in a status, where it has a value.
+#[derive(JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules::address()))]
+#[allow(dead_code, reason = "names fields for the schema; the values are read as GatewayAddress")]
+struct StatusAddress {
+    #[serde(rename = "type", default)]
+    #[schemars(schema_with = "rules::address_type")]
+    type_: Option<String>,
+    #[schemars(schema_with = "rules::object_name")]
+    value: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

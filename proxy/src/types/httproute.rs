@@ -270,7 +270,7 @@ pub struct RequestRedirect {
     #[schemars(schema_with = "rules::port")]
     pub port: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = [301, 302, 303, 307, 308], "default" = 302))]
+    #[schemars(schema_with = "rules::redirect_code")]
     pub status_code: Option<u16>,
 }
 

@@ -81,6 +81,10 @@ pub(super) fn weight(_: &mut SchemaGenerator) -> Schema {
     build(json!({ "type": "integer", "format": "int32", "minimum": 0, "maximum": 1_000_000, "default": 1 }))
 }
 
+pub(super) fn redirect_code(_: &mut SchemaGenerator) -> Schema {
+    build(json!({ "type": "integer", "enum": [301, 302, 303, 307, 308], "default": 302 }))
+}
+
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
     build(json!({ "type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$" }))
 }
