@@ -4,5 +4,5 @@ pub mod change;
 pub mod cluster;
 pub mod set;
 
-pub use change::{Change, Effect, Kind};
+pub use change::{Effect, Kind};
 pub use set::Set;

@@ -32,10 +32,17 @@ const INITIAL_LIST: Duration = Duration::from_secs(15);
 const MISSING_FIRST_RETRY: Duration = Duration::from_secs(1);
 const MISSING_LAST_RETRY: Duration = Duration::from_secs(30);
 
+/// A change, and when the watch brought it.
+#[derive(Debug)]
+pub struct Seen {
+    pub at: Instant,
+    pub change: Change,
+}
+
 /// Changes of every kind in [`Kind::ALL`], for as long as the returned tasks live.
 ///
 /// Each kind starts with one [`Op::Replace`], or [`Op::Missing`] where the API does not serve it.
-pub fn watch(client: &Client, changes: &mpsc::Sender<Change>) -> JoinSet<()> {
+pub fn watch(client: &Client, changes: &mpsc::Sender<Seen>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for kind in Kind::ALL {
         let (client, changes) = (client.clone(), changes.clone());
@@ -103,7 +110,7 @@ enum Ended {
     NotUnderstood(String),
 }
 
-async fn follow<T>(client: Client, changes: mpsc::Sender<Change>, kind: Kind, wrap: fn(Op<T>) -> Change)
+async fn follow<T>(client: Client, changes: mpsc::Sender<Seen>, kind: Kind, wrap: fn(Op<T>) -> Change)
 where
     T: Held + DeserializeOwned + Debug + Send + Sync + 'static,
 {
@@ -132,7 +139,7 @@ where
                 warn!(%kind, "cannot watch {kind}, going on without: {why}");
             }
         }
-        if changes.send(wrap(Op::Missing)).await.is_err() {
+        if changes.send(Seen { at: Instant::now(), change: wrap(Op::Missing) }).await.is_err() {
             return;
         }
         if started.elapsed() > MISSING_LAST_RETRY {
@@ -146,7 +153,7 @@ where
 async fn run<T>(
     api: Api<Lenient<T>>,
     config: watcher::Config,
-    changes: &mpsc::Sender<Change>,
+    changes: &mpsc::Sender<Seen>,
     kind: Kind,
     wrap: fn(Op<T>) -> Change,
 ) -> Ended
@@ -201,7 +208,7 @@ where
                 }
             }
         };
-        if changes.send(wrap(op)).await.is_err() {
+        if changes.send(Seen { at: Instant::now(), change: wrap(op) }).await.is_err() {
             return Ended::Closed;
         }
     }

@@ -50,6 +50,8 @@ pub enum BindFailure {
     NotLocal,
     /// The port is taken, or may not be used.
     Unavailable(String),
+    /// What its certificates are good for shows when TLS is set up.
+    Certificate(String),
 }
 
 pub type BindFailures = BTreeMap<SocketAddr, BindFailure>;
@@ -138,6 +140,11 @@ fn with_sockets(mut verdict: GatewayVerdict, failures: &BindFailures) -> Gateway
                     unavailable.push(listener.name.clone());
                     message
                 }
+                BindFailure::Certificate(why) => {
+                    set(&mut listener.conditions, condition::RESOLVED_REFS, false, reason::INVALID_CERTIFICATE_REF, why);
+                    unavailable.push(listener.name.clone());
+                    why.clone()
+                }
             };
             messages.push(message);
         }
@@ -151,7 +158,7 @@ fn with_sockets(mut verdict: GatewayVerdict, failures: &BindFailures) -> Gateway
     unavailable.dedup();
     let serving = verdict.listeners.iter().any(is_programmed);
     if !unavailable.is_empty() {
-        let message = format!("the port of listener {} is not available", unavailable.join(", "));
+        let message = format!("listener {} cannot be served, see its own conditions", unavailable.join(", "));
         if holds(&verdict.conditions, condition::ACCEPTED) {
             set(&mut verdict.conditions, condition::ACCEPTED, serving, reason::LISTENERS_NOT_VALID, &message);
         }
@@ -242,6 +249,7 @@ fn gateway_status(verdict: &GatewayVerdict, old: &GatewayStatus, now: &Time) -> 
         addresses: addresses.collect(),
         conditions: merged(&verdict.conditions, &old.conditions, verdict.generation, now),
         listeners: listeners.collect(),
+        attached_listener_sets: old.attached_listener_sets,
     }
 }
 
