@@ -8,6 +8,7 @@ mod kubeconfig;
 mod names;
 mod openapi;
 mod patch;
+mod proto;
 mod rest;
 mod selector;
 mod server;
