@@ -3,6 +3,7 @@
 //! Public are the [`contract`] with whoever watches it and the functions that start it.
 
 pub mod contract;
+pub mod local;
 
 mod compile;
 mod local;
