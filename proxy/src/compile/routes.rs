@@ -195,6 +195,7 @@ fn plan(key: &Key, rule: &HttpRule, index: usize, backends: &mut Backends<'_>, p
             return RulePlan { name, matches, filters: Filters::default(), timeouts: Timeouts::default(), outcome };
         }
     };
+    let dropped_before = problems.dropped;
     let outcome = match outcome(key, rule, &field, by_prefix, &filters, backends, problems) {
         Ok(outcome) => outcome,
         Err(problem) => {
@@ -209,7 +210,9 @@ fn plan(key: &Key, rule: &HttpRule, index: usize, backends: &mut Backends<'_>, p
             };
         }
     };
-    problems.dropped += usize::from(nothing_matches);
+    if nothing_matches && problems.dropped == dropped_before {
+        problems.dropped += 1;
+    }
     RulePlan { name, matches, filters, timeouts, outcome }
 }
 
@@ -329,10 +332,7 @@ fn path(one: &HttpMatch, field: &str) -> Result<PathMatcher, Problem> {
         }
         "Exact" => Ok(PathMatcher::Exact(value.to_owned())),
         "PathPrefix" => Ok(PathMatcher::prefix(value)),
-        "RegularExpression" => match Regex::new(&anchored(value)) {
-            Ok(regex) => Ok(PathMatcher::Regex(regex)),
-            Err(_) => Err(bad_regex(value, &format!("{field}.value"))),
-        },
+        "RegularExpression" => anchored(value, &format!("{field}.value"), Regex::new).map(PathMatcher::Regex),
         other => Err(unsupported(format!(
             "type \"{other}\" is not supported: use Exact, PathPrefix or RegularExpression in {field}.type"
         ))),
@@ -342,29 +342,28 @@ fn path(one: &HttpMatch, field: &str) -> Result<PathMatcher, Problem> {
 fn value(wanted: &NameValueMatch, field: &str) -> Result<ValueMatcher, Problem> {
     match wanted.type_.as_deref().unwrap_or("Exact") {
         "Exact" => Ok(ValueMatcher::Exact(wanted.value.clone())),
-        "RegularExpression" => match BytesRegex::new(&anchored(&wanted.value)) {
-            Ok(regex) => Ok(ValueMatcher::Regex(regex)),
-            Err(_) => Err(bad_regex(&wanted.value, &format!("{field}.value"))),
-        },
+        "RegularExpression" => {
+            anchored(&wanted.value, &format!("{field}.value"), BytesRegex::new).map(ValueMatcher::Regex)
+        }
         other => Err(unsupported(format!(
             "type \"{other}\" is not supported: use Exact or RegularExpression in {field}.type"
         ))),
     }
 }
 
-/// Patterns match whole values, as with Envoy.
-fn anchored(pattern: &str) -> String {
-    format!("^(?:{pattern})$")
-}
-
-fn bad_regex(pattern: &str, field: &str) -> Problem {
-    // Without the anchors, so that the message shows what its reader wrote.
-    let why = match Regex::new(pattern) {
-        Err(regex::Error::CompiledTooBig(limit)) => format!("it needs more than {limit} bytes"),
-        Err(error) => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-        Ok(_) => "it does not end where it should".to_owned(),
-    };
-    unsupported(format!("\"{pattern}\" is no regular expression ({why}): correct {field}"))
+/// Patterns match whole values, as with Envoy. The bare pattern is tried first: `a)|(b` would
+/// be balanced by the anchors' parentheses, and the message has to show what its reader wrote.
+fn anchored<R>(pattern: &str, field: &str, make: fn(&str) -> Result<R, regex::Error>) -> Result<R, Problem> {
+    make(pattern).and_then(|_| make(&format!("^(?:{pattern})$"))).map_err(|error| {
+        let why = match error {
+            regex::Error::CompiledTooBig(limit) => format!("it needs more than {limit} bytes"),
+            error => {
+                let text = error.to_string();
+                text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            }
+        };
+        unsupported(format!("\"{pattern}\" is no regular expression ({why}): correct {field}"))
+    })
 }
 
 fn unsupported(message: String) -> Problem {
