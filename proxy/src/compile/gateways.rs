@@ -102,15 +102,12 @@ impl<'a> GatewayPlan<'a> {
     pub fn verdict(&self) -> GatewayVerdict {
         let kept_off = self.kept_off();
         // The reasons of addresses are the Gateway's; a listener is just not ready yet.
-        let for_listeners = kept_off.clone().map_err(|problem| Problem {
+        let for_listeners = kept_off.as_ref().err().map(|problem| Problem {
             reason: if problem.reason == reason::INVALID { reason::INVALID } else { reason::PENDING },
-            ..problem
+            message: problem.message.clone(),
         });
-        let listeners: Vec<_> = self
-            .listeners
-            .iter()
-            .map(|listener| listener.verdict(self.addresses, for_listeners.as_ref().map(|()| ())))
-            .collect();
+        let listeners: Vec<_> =
+            self.listeners.iter().map(|listener| listener.verdict(self.addresses, for_listeners.as_ref())).collect();
         let conditions = vec![self.accepted(), self.programmed(&kept_off)];
         GatewayVerdict {
             generation: self.gateway.generation(),

@@ -161,7 +161,7 @@ impl<'a> ListenerPlan<'a> {
     }
 
     /// `gateway` says what keeps the whole Gateway off the network.
-    pub fn verdict(&self, addresses: &[IpAddr], gateway: Result<(), &Problem>) -> ListenerVerdict {
+    pub fn verdict(&self, addresses: &[IpAddr], gateway: Option<&Problem>) -> ListenerVerdict {
         let rejected = self.conflict.as_ref().or(self.not_accepted.as_ref());
         let accepted = match rejected {
             Some(problem) => Verdict::no(condition::ACCEPTED, problem.reason, problem.message.clone()),
@@ -180,7 +180,7 @@ impl<'a> ListenerPlan<'a> {
                 let why = self.unservable.as_ref()?;
                 Some((reason::INVALID, format!("{why}: {}", told(&self.unresolved))))
             })
-            .or_else(|| gateway.err().map(|problem| (problem.reason, problem.message.clone())));
+            .or_else(|| gateway.map(|problem| (problem.reason, problem.message.clone())));
         let programmed = match &kept_off {
             Some((reason, message)) => Verdict::no(condition::PROGRAMMED, reason, message.clone()),
             None => Verdict::yes(condition::PROGRAMMED, reason::PROGRAMMED, "the listener is served"),
