@@ -5,6 +5,7 @@
 pub mod contract;
 
 mod compile;
+mod local;
 mod metrics;
 mod resources;
 mod table;
