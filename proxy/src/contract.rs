@@ -51,7 +51,21 @@ pub mod label {
     pub const CODE: &str = "code";
     /// Why no rule or no backend took a request, or why an upstream failed.
     pub const REASON: &str = "reason";
+    /// How a TLS handshake ended: `ok`, `failed` or `timeout`.
+    pub const RESULT: &str = "result";
+    /// Namespace and name of the Secret that a certificate is in.
+    pub const SECRET: &str = "secret";
 }
+
+/// Values of [`label::REASON`] on `requests_total`.
+pub mod unmatched {
+    pub const NO_LISTENER: &str = "no_listener";
+    pub const NO_RULE: &str = "no_rule";
+    pub const NO_BACKEND: &str = "no_backend";
+}
+
+/// Recorded for a request whose client left before the head of the response was sent.
+pub const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Upper bounds of `request_duration_seconds`, in seconds.
 pub const DURATION_BUCKETS: [f64; 16] =

@@ -6,7 +6,10 @@ pub mod contract;
 pub mod local;
 
 mod compile;
+mod local;
 mod metrics;
+mod provision;
 mod resources;
+mod status;
 mod table;
 mod types;

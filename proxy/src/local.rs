@@ -8,13 +8,17 @@ mod kubeconfig;
 mod names;
 mod openapi;
 mod patch;
+mod proto;
 mod rest;
+pub mod schema;
 mod selector;
 mod server;
 mod status;
+pub mod seed;
 mod store;
 mod table;
 mod tls;
+pub mod validate;
 mod verbs;
 mod watch;
 

@@ -16,7 +16,7 @@ pub mod route;
 
 pub use hosts::HostMap;
 pub use pick::Picker;
-pub use route::{Found, RequestHead, RouteMatch};
+pub use route::{Found, RequestHead, RouteMatch, Routes};
 
 #[derive(Debug, Default)]
 pub struct Table {
@@ -24,6 +24,14 @@ pub struct Table {
     pub generation: u64,
     /// One per address and port, sorted by address.
     pub binds: Vec<Arc<Bind>>,
+}
+
+impl Table {
+    /// The bind of this local address.
+    pub fn bind(&self, address: SocketAddr) -> Option<&Arc<Bind>> {
+        let at = self.binds.binary_search_by_key(&address, |bind| bind.address).ok()?;
+        self.binds.get(at)
+    }
 }
 
 /// One socket to listen on, shared by every listener of that address and port.
@@ -49,8 +57,8 @@ pub struct Listener {
     pub name: String,
     /// Present when the listener terminates TLS.
     pub tls: Option<Arc<ServerTls>>,
-    /// By effective hostname; each list is sorted by precedence, best first.
-    pub routes: HostMap<Vec<RouteMatch>>,
+    /// By effective hostname.
+    pub routes: HostMap<Routes>,
     /// Requests that no rule took.
     pub unmatched: Arc<Series>,
 }

@@ -52,12 +52,8 @@ impl Patch {
 
     pub(super) fn apply(&self, kind: &Kind, name: &str, mut object: Value) -> Result<Value, StatusError> {
         match self {
-            Self::Json(patch) => json_patch::patch(&mut object, patch).map_err(|error| {
-                StatusError::unprocessable(format!(
-                    "the server rejected our request due to an error in our request: {} {name:?}: {error}",
-                    kind.resource()
-                ))
-            })?,
+            Self::Json(patch) => json_patch::patch(&mut object, patch)
+                .map_err(|error| StatusError::unprocessable(format!("{} {name:?}: {error}", kind.resource())))?,
             Self::Merge(patch) => json_patch::merge(&mut object, patch),
             Self::Strategic(patch) => strategic::merge(&kind.kind, &mut object, patch)?,
         }

@@ -23,12 +23,15 @@ use super::store::{Snapshot, Unreachable};
 use super::table;
 use super::verbs::{DeleteOptions, Resources, Target, WriteOptions, Written, as_version};
 use super::watch::{self, Start};
-use super::{discovery, openapi};
+use super::{discovery, openapi, proto};
 
 /// What a kube-apiserver takes at most.
 const BODY: usize = 3 << 20;
 /// How long a list waits for a revision that does not exist yet.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// How long a body may take to arrive.
+const SLOW: std::time::Duration = std::time::Duration::from_secs(60);
 
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
@@ -329,7 +332,10 @@ where
 {
     let mut body = std::pin::pin!(request.into_body());
     let mut read = Vec::new();
-    while let Some(frame) = body.as_mut().frame().await {
+    let deadline = tokio::time::Instant::now() + SLOW;
+    loop {
+        let next = tokio::time::timeout_at(deadline, body.as_mut().frame()).await;
+        let Some(frame) = next.map_err(|_| StatusError::bad_request("the body did not arrive in time"))? else { break };
         let frame = frame.map_err(|error| StatusError::bad_request(format!("the body cannot be read: {error}")))?;
         if let Ok(data) = frame.into_data() {
             if read.len() + data.len() > BODY {
@@ -349,6 +355,7 @@ fn decode(content_type: &str, body: &[u8]) -> Result<Value, StatusError> {
         "application/yaml" | "application/x-yaml" => serde_saphyr::from_slice(body).map_err(|error| {
             StatusError::bad_request(format!("the object provided is unrecognized (must be of type YAML): {error}"))
         }),
+        proto::CONTENT_TYPE => proto::decode(body),
         _ => Err(StatusError::unsupported_media_type(&["application/json", "application/yaml"])),
     }
 }

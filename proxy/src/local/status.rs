@@ -190,8 +190,10 @@ impl StatusError {
     }
 
     /// The request cannot be carried out on the object as it is, such as a failed JSON patch.
-    pub fn unprocessable(message: impl Into<String>) -> Self {
-        Self::new(422, "Invalid", message).without_details()
+    pub fn unprocessable(why: impl Into<String>) -> Self {
+        let cause = json!([{"reason": "UnexpectedServerResponse", "message": why.into()}]);
+        Self::new(422, "Invalid", "the server rejected our request due to an error in our request")
+            .with_detail("causes", cause)
     }
 
     pub fn internal(message: impl std::fmt::Display) -> Self {
