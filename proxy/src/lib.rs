@@ -4,8 +4,10 @@
 
 pub mod contract;
 
+mod admin;
 mod compile;
 mod metrics;
 mod resources;
+mod serve;
 mod table;
 mod types;
