@@ -82,7 +82,7 @@ impl Document {
 pub(super) fn parse(file: &str, content: &str) -> (Vec<Document>, Vec<Problem>) {
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
     for (skipped, text) in split(content) {
-        let options = serde_saphyr::options! { with_snippet: false, reject_non_finite_typeless_float: true };
+        let options = serde_saphyr::options! { with_snippet: false };
         match serde_saphyr::from_str_with_options::<Option<Tree>>(&text, options) {
             Ok(None) => {}
             Ok(Some(tree)) => collect(file, tree.shifted(skipped), &mut documents, &mut problems),
