@@ -128,7 +128,7 @@ impl Rest {
                     return Ok(answer::text(404, "404 page not found\n"));
                 }
                 let object = self.resources.get(&target, &name)?;
-                Ok(self.one(200, &target, accept, params, object.as_ref().clone()))
+                Ok(self.one(200, &target, accept, params, &object))
             }
             // Reviews may be created without a namespace; whatever is stored needs one.
             (Method::POST, None) if !everywhere => {
@@ -280,15 +280,15 @@ impl Rest {
     }
 
     fn written(&self, code: u16, target: &Target, accept: Accept, params: &Params, written: Written) -> Response<Body> {
-        let mut response = self.one(code, target, accept, params, written.object);
+        let mut response = self.one(code, target, accept, params, &written.object);
         if params.get("fieldValidation") != "Ignore" {
             answer::warn(&mut response, written.unknown.iter().map(|path| format!("unknown field {path:?}")));
         }
         response
     }
 
-    fn one(&self, code: u16, target: &Target, accept: Accept, params: &Params, object: Value) -> Response<Body> {
-        let object = as_version(&object, &target.kind, &target.version);
+    fn one(&self, code: u16, target: &Target, accept: Accept, params: &Params, object: &Value) -> Response<Body> {
+        let object = as_version(object, &target.kind, &target.version);
         let shaped = match accept.shape {
             Shape::Table => {
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
@@ -304,10 +304,10 @@ impl Rest {
 
 fn list_of(target: &Target, metadata: Value, items: Vec<Value>) -> Value {
     let kind = &target.kind;
-    json!({
-        "kind": kind.list_kind(), "apiVersion": kind.api_version(&target.version),
-        "metadata": metadata, "items": items,
-    })
+    let mut list = json!({"kind": kind.list_kind(), "apiVersion": kind.api_version(&target.version)});
+    list["metadata"] = metadata;
+    list["items"] = Value::Array(items);
+    list
 }
 
 /// An item of a list: kinds with a Go type do not repeat their kind there.
