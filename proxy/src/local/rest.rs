@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use self::accept::{Accept, Shape};
 use self::request::{Params, Path, Resource};
 use super::auth::Auth;
+use super::limits::SIZE;
 use super::patch::Patch;
 use super::selector::Selector;
 use super::status::StatusError;
@@ -25,8 +26,6 @@ use super::verbs::{DeleteOptions, Resources, Target, WriteOptions, Written, as_v
 use super::watch::{self, Start};
 use super::{discovery, openapi, proto};
 
-/// What a kube-apiserver takes at most.
-const BODY: usize = 3 << 20;
 /// How long a list waits for a revision that does not exist yet.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -338,8 +337,8 @@ where
         let Some(frame) = next.map_err(|_| StatusError::bad_request("the body did not arrive in time"))? else { break };
         let frame = frame.map_err(|error| StatusError::bad_request(format!("the body cannot be read: {error}")))?;
         if let Ok(data) = frame.into_data() {
-            if read.len() + data.len() > BODY {
-                return Err(StatusError::too_large(BODY));
+            if read.len() + data.len() > SIZE {
+                return Err(StatusError::too_large(SIZE));
             }
             read.extend_from_slice(&data);
         }

@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::admit::Admit;
 use super::kinds::{Kind, Registry};
-use super::names;
 use super::patch::Patch;
 use super::selector::Selector;
 use super::status::{self, StatusError};
 use super::store::{Key, Store, Txn};
+use super::{limits, names};
 pub(super) use remove::remove_content;
 
 /// The objects of one kind that a request speaks of.
@@ -439,6 +439,12 @@ fn accept(
     old: Option<&Value>,
     options: WriteOptions,
 ) -> Result<Vec<String>, StatusError> {
+    if limits::depth(object) > limits::DEPTH {
+        return Err(StatusError::bad_request(format!("the object is nested deeper than {} levels", limits::DEPTH)));
+    }
+    if limits::size(object) > limits::SIZE {
+        return Err(StatusError::too_large(limits::SIZE));
+    }
     kind.rules.prepare(kind, txn, object, old)?;
     let mut admitted = admit.admit(&kind.group, &kind.kind, object, old);
     let mut seen = HashSet::new();
