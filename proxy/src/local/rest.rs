@@ -135,21 +135,21 @@ impl Rest {
                 let content = content_type(&request);
                 let body = decode(&content, &read(request).await?)?;
                 let written = self.resources.create(&target, body, options).await?;
-                Ok(self.written(201, &target, accept, params, written))
+                Ok(self.written(201, &target, accept, params, &written))
             }
             (Method::PUT, Some(name)) if !everywhere => {
                 let options = params.write_options()?;
                 let content = content_type(&request);
                 let body = decode(&content, &read(request).await?)?;
                 let written = self.resources.update(&target, &name, status, body, options).await?;
-                Ok(self.written(200, &target, accept, params, written))
+                Ok(self.written(200, &target, accept, params, &written))
             }
             (Method::PATCH, Some(name)) if !everywhere => {
                 let options = params.write_options()?;
                 let content = content_type(&request);
                 let patch = Patch::parse(&kind, &content, &read(request).await?)?;
                 let written = self.resources.patch(&target, &name, status, patch, options).await?;
-                Ok(self.written(200, &target, accept, params, written))
+                Ok(self.written(200, &target, accept, params, &written))
             }
             (Method::DELETE, Some(name)) if !everywhere && !status => {
                 let options = delete_options(request, params).await?;
@@ -278,7 +278,14 @@ impl Rest {
         Ok(answer::stream(stream.run()))
     }
 
-    fn written(&self, code: u16, target: &Target, accept: Accept, params: &Params, written: Written) -> Response<Body> {
+    fn written(
+        &self,
+        code: u16,
+        target: &Target,
+        accept: Accept,
+        params: &Params,
+        written: &Written,
+    ) -> Response<Body> {
         let mut response = self.one(code, target, accept, params, &written.object);
         if params.get("fieldValidation") != "Ignore" {
             answer::warn(&mut response, written.unknown.iter().map(|path| format!("unknown field {path:?}")));
