@@ -3,9 +3,9 @@
 //! Public are the [`contract`] with whoever watches it and the functions that start it.
 
 pub mod contract;
+pub mod local;
 
 mod compile;
-mod local;
 mod metrics;
 mod resources;
 mod table;

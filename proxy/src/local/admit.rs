@@ -10,6 +10,11 @@ use serde_json::Value;
 /// implementation does not know is left alone and is never refused.
 pub trait Admit: Send + Sync {
     fn admit(&self, group: &str, kind: &str, object: &mut Value, old: Option<&Value>) -> Admitted;
+
+    /// The OpenAPI schema of the kind, for `/openapi/v3`; kinds without one accept any field.
+    fn schema(&self, _group: &str, _kind: &str) -> Option<Value> {
+        None
+    }
 }
 
 /// What [`Admit::admit`] found.
