@@ -5,6 +5,7 @@ mod auth;
 mod discovery;
 mod kinds;
 mod kubeconfig;
+mod limits;
 mod names;
 mod openapi;
 mod patch;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 pub mod gateway;
 pub mod grant;
-pub mod httproute;
 pub mod grpcroute;
+pub mod httproute;
 pub mod listenerset;
 pub mod policy;
 pub mod refs;

@@ -1,5 +1,6 @@
 //! Patches: JSON Patch, merge patch and strategic merge patch.
 
+mod json;
 mod strategic;
 
 use serde_json::Value;
@@ -52,8 +53,7 @@ impl Patch {
 
     pub(super) fn apply(&self, kind: &Kind, name: &str, mut object: Value) -> Result<Value, StatusError> {
         match self {
-            Self::Json(patch) => json_patch::patch(&mut object, patch)
-                .map_err(|error| StatusError::unprocessable(format!("{} {name:?}: {error}", kind.resource())))?,
+            Self::Json(patch) => json::apply(patch, &mut object, &format!("{} {name:?}", kind.resource()))?,
             Self::Merge(patch) => json_patch::merge(&mut object, patch),
             Self::Strategic(patch) => strategic::merge(&kind.kind, &mut object, patch)?,
         }

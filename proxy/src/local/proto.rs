@@ -91,6 +91,27 @@ const ACCESS: &[Field] = &[
     (2, "nonResourceAttributes", One(&[(1, "path", Text), (2, "verb", Text)])),
 ];
 
+const DEPLOYMENT: &[Field] = &[
+    (1, "replicas", Number),
+    (2, "selector", One(&[(1, "matchLabels", TextMap)])),
+    (3, "template", One(&[(1, "metadata", One(METADATA)), (2, "spec", One(POD))])),
+    (4, "strategy", One(&[(1, "type", Text)])),
+];
+const POD: &[Field] = &[
+    (2, "containers", Many(CONTAINER)),
+    (3, "restartPolicy", Text),
+    (6, "dnsPolicy", Text),
+    (8, "serviceAccountName", Text),
+];
+const CONTAINER: &[Field] = &[
+    (1, "name", Text),
+    (2, "image", Text),
+    (3, "command", Texts),
+    (4, "args", Texts),
+    (8, "resources", One(&[])),
+    (6, "ports", Many(&[(1, "name", Text), (3, "containerPort", Number), (4, "protocol", Text)])),
+];
+
 fn table(api_version: &str, kind: &str) -> Option<&'static [Field]> {
     Some(match (api_version, kind) {
         ("v1", "Namespace") => &[
@@ -118,6 +139,9 @@ fn table(api_version: &str, kind: &str) -> Option<&'static [Field]> {
             (2, "spec", One(SERVICE)),
             (3, "status", One(&[(1, "loadBalancer", One(&[]))])),
         ],
+        ("apps/v1", "Deployment") => {
+            &[(1, "metadata", One(METADATA)), (2, "spec", One(DEPLOYMENT)), (3, "status", One(&[]))]
+        }
         ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => {
             &[(1, "metadata", One(METADATA)), (2, "spec", One(ACCESS)), (3, "status", One(&[]))]
         }

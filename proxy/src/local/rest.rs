@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use self::accept::{Accept, Shape};
 use self::request::{Params, Path, Resource};
 use super::auth::Auth;
+use super::limits::SIZE;
 use super::patch::Patch;
 use super::selector::Selector;
 use super::status::StatusError;
@@ -25,8 +26,6 @@ use super::verbs::{DeleteOptions, Resources, Target, WriteOptions, Written, as_v
 use super::watch::{self, Start};
 use super::{discovery, openapi, proto};
 
-/// What a kube-apiserver takes at most.
-const BODY: usize = 3 << 20;
 /// How long a list waits for a revision that does not exist yet.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -128,7 +127,7 @@ impl Rest {
                     return Ok(answer::text(404, "404 page not found\n"));
                 }
                 let object = self.resources.get(&target, &name)?;
-                Ok(self.one(200, &target, accept, params, object.as_ref().clone()))
+                Ok(self.one(200, &target, accept, params, &object))
             }
             // Reviews may be created without a namespace; whatever is stored needs one.
             (Method::POST, None) if !everywhere => {
@@ -136,21 +135,21 @@ impl Rest {
                 let content = content_type(&request);
                 let body = decode(&content, &read(request).await?)?;
                 let written = self.resources.create(&target, body, options).await?;
-                Ok(self.written(201, &target, accept, params, written))
+                Ok(self.written(201, &target, accept, params, &written))
             }
             (Method::PUT, Some(name)) if !everywhere => {
                 let options = params.write_options()?;
                 let content = content_type(&request);
                 let body = decode(&content, &read(request).await?)?;
                 let written = self.resources.update(&target, &name, status, body, options).await?;
-                Ok(self.written(200, &target, accept, params, written))
+                Ok(self.written(200, &target, accept, params, &written))
             }
             (Method::PATCH, Some(name)) if !everywhere => {
                 let options = params.write_options()?;
                 let content = content_type(&request);
                 let patch = Patch::parse(&kind, &content, &read(request).await?)?;
                 let written = self.resources.patch(&target, &name, status, patch, options).await?;
-                Ok(self.written(200, &target, accept, params, written))
+                Ok(self.written(200, &target, accept, params, &written))
             }
             (Method::DELETE, Some(name)) if !everywhere && !status => {
                 let options = delete_options(request, params).await?;
@@ -279,16 +278,23 @@ impl Rest {
         Ok(answer::stream(stream.run()))
     }
 
-    fn written(&self, code: u16, target: &Target, accept: Accept, params: &Params, written: Written) -> Response<Body> {
-        let mut response = self.one(code, target, accept, params, written.object);
+    fn written(
+        &self,
+        code: u16,
+        target: &Target,
+        accept: Accept,
+        params: &Params,
+        written: &Written,
+    ) -> Response<Body> {
+        let mut response = self.one(code, target, accept, params, &written.object);
         if params.get("fieldValidation") != "Ignore" {
             answer::warn(&mut response, written.unknown.iter().map(|path| format!("unknown field {path:?}")));
         }
         response
     }
 
-    fn one(&self, code: u16, target: &Target, accept: Accept, params: &Params, object: Value) -> Response<Body> {
-        let object = as_version(&object, &target.kind, &target.version);
+    fn one(&self, code: u16, target: &Target, accept: Accept, params: &Params, object: &Value) -> Response<Body> {
+        let object = as_version(object, &target.kind, &target.version);
         let shaped = match accept.shape {
             Shape::Table => {
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
@@ -304,10 +310,10 @@ impl Rest {
 
 fn list_of(target: &Target, metadata: Value, items: Vec<Value>) -> Value {
     let kind = &target.kind;
-    json!({
-        "kind": kind.list_kind(), "apiVersion": kind.api_version(&target.version),
-        "metadata": metadata, "items": items,
-    })
+    let mut list = json!({"kind": kind.list_kind(), "apiVersion": kind.api_version(&target.version)});
+    list["metadata"] = metadata;
+    list["items"] = Value::Array(items);
+    list
 }
 
 /// An item of a list: kinds with a Go type do not repeat their kind there.
@@ -338,8 +344,8 @@ where
         let Some(frame) = next.map_err(|_| StatusError::bad_request("the body did not arrive in time"))? else { break };
         let frame = frame.map_err(|error| StatusError::bad_request(format!("the body cannot be read: {error}")))?;
         if let Ok(data) = frame.into_data() {
-            if read.len() + data.len() > BODY {
-                return Err(StatusError::too_large(BODY));
+            if read.len() + data.len() > SIZE {
+                return Err(StatusError::too_large(SIZE));
             }
             read.extend_from_slice(&data);
         }

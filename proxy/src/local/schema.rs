@@ -138,7 +138,8 @@ fn at_path<'v>(object: &'v Value, path: &str) -> Option<&'v Value> {
 fn first_rule_error(rules: &CompiledSchema) -> Option<String> {
     let own = rules.compilation_errors().first().map(ToString::to_string);
     own.or_else(|| {
-        let children = rules.properties.values().chain(rules.items.as_deref()).chain(rules.additional_properties.as_deref());
+        let children =
+            rules.properties.values().chain(rules.items.as_deref()).chain(rules.additional_properties.as_deref());
         let branches = rules.all_of.iter().chain(&rules.any_of).chain(&rules.one_of);
         children.chain(branches).find_map(first_rule_error)
     })
@@ -165,7 +166,9 @@ fn to_structural(schema: &mut Value) {
     {
         let mut inner = inner.clone();
         if let (Some(inner), Some(outer)) = (inner.as_object_mut(), schema.as_object()) {
-            inner.extend(outer.iter().filter(|(key, _)| *key != "anyOf").map(|(key, value)| (key.clone(), value.clone())));
+            inner.extend(
+                outer.iter().filter(|(key, _)| *key != "anyOf").map(|(key, value)| (key.clone(), value.clone())),
+            );
         }
         *schema = inner;
     }

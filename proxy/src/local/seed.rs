@@ -17,10 +17,8 @@ mod apply;
 mod merge;
 mod read;
 
-pub use merge::three_way;
-
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;
 
 /// The file, relative to the folder, that an object came from.
 pub const MANIFEST: &str = "gwtop.dev/manifest";
@@ -51,14 +49,7 @@ pub struct Problem {
 
 impl Problem {
     fn of_file(file: &str, message: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            line: None,
-            object: None,
-            field: None,
-            message: message.into(),
-            transient: false,
-        }
+        Self { file: file.to_owned(), line: None, object: None, field: None, message: message.into(), transient: false }
     }
 }
 
@@ -71,6 +62,13 @@ impl fmt::Display for Problem {
         let parts = [self.object.as_deref(), self.field.as_deref(), Some(&self.message)];
         parts.into_iter().flatten().try_for_each(|part| write!(f, ": {part}"))
     }
+}
+
+/// The objects of one manifest, and what is wrong with the rest of it.
+#[cfg(test)]
+pub fn objects(file: &str, content: &str) -> (Vec<serde_json::Value>, Vec<Problem>) {
+    let (documents, problems) = read::parse(file, content);
+    (documents.into_iter().map(|document| document.object).collect(), problems)
 }
 
 /// Applies the folder once: everything that can be applied is, the rest is returned.

@@ -234,7 +234,7 @@ fn cause(kind: FieldErrorKind) -> &'static str {
 }
 
 /// The answer to a deletion that removed the object.
-pub fn deleted(kind: &Kind, name: &str, uid: &str) -> Value {
+pub(super) fn deleted(kind: &Kind, name: &str, uid: &str) -> Value {
     let mut details = json!({"name": name, "kind": kind.plural, "uid": uid});
     if !kind.group.is_empty() {
         details["group"] = kind.group.as_str().into();

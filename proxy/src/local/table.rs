@@ -40,10 +40,11 @@ pub(super) fn row(kind: &Kind, object: &Value, include: Include) -> Value {
 
 /// `metadata` of the table is the list's, or the resourceVersion of the one object.
 pub(super) fn table(metadata: Value, columns: Value, rows: Vec<Value>) -> Value {
-    json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1",
-        "metadata": metadata, "columnDefinitions": columns, "rows": rows,
-    })
+    let mut table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1"});
+    table["metadata"] = metadata;
+    table["columnDefinitions"] = columns;
+    table["rows"] = Value::Array(rows);
+    table
 }
 
 pub(super) fn partial(object: &Value) -> Value {

@@ -98,7 +98,8 @@ fn route_kind() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"))
 }
 
-fn route(name: &str, labels: Value) -> DynamicObject {
+fn route(name: &str, labels: impl Into<Value>) -> DynamicObject {
+    let labels: Value = labels.into();
     let route = json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
         "metadata": {"name": name, "labels": labels},

@@ -108,14 +108,16 @@ impl Node {
         if depth > MAX_DEPTH {
             return Err(SchemaError::TooDeep { path: path.to_owned() });
         }
-        let malformed =
-            |what: &'static str, expected: &'static str| SchemaError::Malformed { path: path.to_owned(), what, expected };
+        let malformed = |what: &'static str, expected: &'static str| SchemaError::Malformed {
+            path: path.to_owned(),
+            what,
+            expected,
+        };
         let schema = schema.as_object().ok_or_else(|| malformed("it", "an object"))?;
         let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or(false);
         let count = |key: &str| schema.get(key).and_then(Value::as_u64);
-        let bound = |key: &str, exclusive: &str| {
-            schema.get(key).and_then(Value::as_f64).map(|limit| (limit, flag(exclusive)))
-        };
+        let bound =
+            |key: &str, exclusive: &str| schema.get(key).and_then(Value::as_f64).map(|limit| (limit, flag(exclusive)));
         let list = |key: &str| -> Result<Vec<Self>, SchemaError> {
             let Some(branches) = schema.get(key).and_then(Value::as_array) else { return Ok(Vec::new()) };
             branches.iter().map(|branch| Self::at(branch, &format!("{path}.{key}"), depth + 1)).collect()
@@ -143,10 +145,10 @@ impl Node {
         }
         let pattern = match schema.get("pattern").and_then(Value::as_str) {
             None => None,
-            Some(pattern) => Some(Regex::new(pattern).map_err(|source| SchemaError::Pattern {
-                path: path.to_owned(),
-                source: Box::new(source),
-            })?),
+            Some(pattern) => Some(
+                Regex::new(pattern)
+                    .map_err(|source| SchemaError::Pattern { path: path.to_owned(), source: Box::new(source) })?,
+            ),
         };
         let additional = match schema.get("additionalProperties") {
             None | Some(Value::Bool(false)) => Additional::No,

@@ -1,5 +1,7 @@
 //! What each verb does to the store, the same for every kind.
 
+mod remove;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -7,11 +9,12 @@ use serde_json::{Map, Value, json};
 
 use super::admit::Admit;
 use super::kinds::{Kind, Registry};
-use super::names;
 use super::patch::Patch;
 use super::selector::Selector;
 use super::status::{self, StatusError};
 use super::store::{Key, Store, Txn};
+use super::{limits, names};
+pub(super) use remove::remove_content;
 
 /// The objects of one kind that a request speaks of.
 #[derive(Clone)]
@@ -77,7 +80,7 @@ impl Resources {
         };
         let mut written = self.store.transact(options.dry_run, change).await?;
         if options.dry_run {
-            remove(&mut written.object["metadata"], "resourceVersion");
+            without(&mut written.object["metadata"], "resourceVersion");
         }
         Ok(written)
     }
@@ -154,7 +157,7 @@ impl Resources {
             let leaving = !object["metadata"]["deletionTimestamp"].is_null() && !is_held(&object);
             let stored = txn.put(key.clone(), object);
             if leaving {
-                finish(txn, &this.registry, &key)?;
+                remove::finish(txn, &this.registry, &key)?;
             }
             Ok((Written { object: as_version(&stored, kind, version), unknown }, old))
         };
@@ -174,7 +177,7 @@ impl Resources {
             let kind = &target.kind;
             let object = txn.get(&key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
             check_preconditions(kind, &key.name, &object, &options)?;
-            match self::delete(txn, &registry, &key, &object)? {
+            match remove::delete(txn, &registry, &key, &object)? {
                 Some(stays) => Ok(as_version(&stays, kind, &target.version)),
                 None => {
                     let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
@@ -199,7 +202,7 @@ impl Resources {
             let mut gone = Vec::new();
             for (key, object) in txn.list(&kind.group, &kind.plural, within) {
                 if selector.matches(&key, &object) {
-                    gone.push(self::delete(txn, &registry, &key, &object)?.unwrap_or(object));
+                    gone.push(remove::delete(txn, &registry, &key, &object)?.unwrap_or(object));
                 }
             }
             Ok(gone)
@@ -225,7 +228,7 @@ fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-fn remove(object: &mut Value, field: &str) {
+fn without(object: &mut Value, field: &str) {
     if let Some(object) = object.as_object_mut() {
         object.remove(field);
     }
@@ -276,7 +279,7 @@ fn fresh(target: &Target, mut object: Value) -> Result<Value, StatusError> {
     object["apiVersion"] = kind.api_version(&kind.storage).into();
     object["kind"] = kind.kind.as_str().into();
     if kind.has_status {
-        remove(&mut object, "status");
+        without(&mut object, "status");
     }
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
@@ -389,7 +392,7 @@ fn retain(kind: &Kind, object: &mut Value, old: &Value, status: bool) -> Result<
         let new = object["status"].take();
         *object = old.clone();
         if new.is_null() {
-            remove(object, "status");
+            without(object, "status");
         } else {
             object["status"] = new;
         }
@@ -399,7 +402,7 @@ fn retain(kind: &Kind, object: &mut Value, old: &Value, status: bool) -> Result<
     object["kind"] = kind.kind.as_str().into();
     if kind.has_status {
         match &old["status"] {
-            Value::Null => remove(object, "status"),
+            Value::Null => without(object, "status"),
             kept => object["status"] = kept.clone(),
         }
     }
@@ -436,6 +439,12 @@ fn accept(
     old: Option<&Value>,
     options: WriteOptions,
 ) -> Result<Vec<String>, StatusError> {
+    if limits::depth(object) > limits::DEPTH {
+        return Err(StatusError::bad_request(format!("the object is nested deeper than {} levels", limits::DEPTH)));
+    }
+    if limits::size(object) > limits::SIZE {
+        return Err(StatusError::too_large(limits::SIZE));
+    }
     kind.rules.prepare(kind, txn, object, old)?;
     let mut admitted = admit.admit(&kind.group, &kind.kind, object, old);
     let mut seen = HashSet::new();
@@ -472,87 +481,4 @@ fn count_generation(kind: &Kind, object: &mut Value, old: &Value) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
         object["metadata"]["generation"] = (generation + 1).into();
     }
-}
-
-/// Deletes or, where finalizers hold it, marks the object. Returns it when the answer is the
-/// object and not a `Status`.
-fn delete(
-    txn: &mut Txn<'_>,
-    registry: &Registry,
-    key: &Key,
-    object: &Value,
-) -> Result<Option<Arc<Value>>, StatusError> {
-    if is_held(object) {
-        if !object["metadata"]["deletionTimestamp"].is_null() {
-            return Ok(Some(Arc::new(object.clone())));
-        }
-        let mut marked = object.clone();
-        marked["metadata"]["deletionTimestamp"] = now().into();
-        marked["metadata"]["deletionGracePeriodSeconds"] = 0.into();
-        if let Some(generation) = marked["metadata"]["generation"].as_i64() {
-            marked["metadata"]["generation"] = (generation + 1).into();
-        }
-        return Ok(Some(txn.put(key.clone(), marked)));
-    }
-    if let Some(kind) = registry.resource(&key.group, &key.plural)
-        && let Some(stays) = kind.rules.delete(txn, registry, key, object)?
-    {
-        return Ok(Some(stays));
-    }
-    txn.remove(key);
-    collect_garbage(txn, registry, object)?;
-    finish_namespace(txn, registry, &key.namespace)?;
-    Ok(None)
-}
-
-/// Deletes an object because what it lives in goes.
-pub(super) fn remove_content(
-    txn: &mut Txn<'_>,
-    registry: &Registry,
-    key: &Key,
-    object: &Value,
-) -> Result<(), StatusError> {
-    // An earlier deletion may have collected it already.
-    if txn.get(key).is_some() { delete(txn, registry, key, object).map(drop) } else { Ok(()) }
-}
-
-/// The last finalizer of a deleted object is gone: so is the object.
-fn finish(txn: &mut Txn<'_>, registry: &Registry, key: &Key) -> Result<(), StatusError> {
-    match txn.get(key) {
-        Some(object) => delete(txn, registry, key, &object).map(drop),
-        None => Ok(()),
-    }
-}
-
-/// Deletes what belonged to the removed object and to nobody else.
-fn collect_garbage(txn: &mut Txn<'_>, registry: &Registry, owner: &Value) -> Result<(), StatusError> {
-    let uid = &owner["metadata"]["uid"];
-    let owners = |object: &'_ Value| object["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len);
-    let belongs =
-        |object: &Value| (0..owners(object)).any(|index| object["metadata"]["ownerReferences"][index]["uid"] == *uid);
-    for (key, dependent) in txn.find(|_, object| belongs(object)) {
-        let all = dependent["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-        let others: Vec<&Value> = all.filter(|owner| owner["uid"] != *uid).collect();
-        let alive = txn.find(|_, object| others.iter().any(|owner| owner["uid"] == object["metadata"]["uid"]));
-        if alive.is_empty() {
-            remove_content(txn, registry, &key, &dependent)?;
-        }
-    }
-    Ok(())
-}
-
-/// The last object of a deleted namespace is gone: so is the namespace.
-fn finish_namespace(txn: &mut Txn<'_>, registry: &Registry, namespace: &str) -> Result<(), StatusError> {
-    if namespace.is_empty() {
-        return Ok(());
-    }
-    let key = Key::new("", "namespaces", "", namespace);
-    let Some(found) = txn.get(&key) else { return Ok(()) };
-    let leaving = !found["metadata"]["deletionTimestamp"].is_null();
-    if leaving && !is_held(&found) && txn.find(|key, _| key.namespace == namespace).is_empty() {
-        if let Some(kind) = registry.resource("", "namespaces") {
-            kind.rules.delete(txn, registry, &key, &found)?;
-        }
-    }
-    Ok(())
 }

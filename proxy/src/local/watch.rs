@@ -225,7 +225,7 @@ struct Lines {
 
 impl Lines {
     async fn send(&mut self, name: &str, object: &Value) -> Result<(), Ended> {
-        let line = format!("{}\n", json!({"type": name, "object": object}));
+        let line = format!("{{\"type\":\"{name}\",\"object\":{object}}}\n");
         self.sender.send(line.into()).await.map_err(|_| Ended)
     }
 }

@@ -141,11 +141,13 @@ pub(super) fn cors_allow_origins(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn lone_wildcard(field: &str) -> Value {
-    cel(&[("size(self) < 2 || !self.exists(v, v == '*')", format!("{field} holds either '*' alone or names without it"))])
+    cel(&[(
+        "size(self) < 2 || !self.exists(v, v == '*')",
+        format!("{field} holds either '*' alone or names without it"),
+    )])
 }
 
-pub(super) const METHODS: [&str; 9] =
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+pub(super) const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 pub(super) fn metadata(_: &mut SchemaGenerator) -> Schema {
     build(json!({ "type": "object" }))

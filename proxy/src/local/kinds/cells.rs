@@ -97,13 +97,14 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn join(parts: Vec<String>, none: &str) -> Value {
+fn join(parts: impl IntoIterator<Item = String>, none: &str) -> Value {
+    let parts: Vec<String> = parts.into_iter().collect();
     if parts.is_empty() { none.into() } else { parts.join(",").into() }
 }
 
 fn pairs(labels: &Value) -> Value {
     let labels = labels.as_object().into_iter().flatten();
-    join(labels.map(|(key, value)| format!("{key}={}", text(value))).collect(), "<none>")
+    join(labels.map(|(key, value)| format!("{key}={}", text(value))), "<none>")
 }
 
 /// At most three of the parts, as kubectl shows endpoints.
@@ -117,7 +118,7 @@ fn few(parts: Vec<String>, none: &str) -> Value {
 }
 
 fn containers(template: &Value, field: &str) -> Value {
-    join(list(&template["spec"]["containers"]).iter().map(|container| text(&container[field])).collect(), "<none>")
+    join(list(&template["spec"]["containers"]).iter().map(|container| text(&container[field])), "<none>")
 }
 
 pub(super) fn namespace() -> Vec<Column> {
@@ -144,7 +145,7 @@ pub(super) fn service() -> Vec<Column> {
                 let node = if port["nodePort"].is_null() { String::new() } else { format!(":{}", port["nodePort"]) };
                 format!("{}{node}/{}", port["port"], text(&port["protocol"]))
             });
-            join(ports.collect(), "<none>")
+            join(ports, "<none>")
         }),
         Column::age(),
         read("Selector", "string", |o| pairs(&o["spec"]["selector"])).wide(),
@@ -237,7 +238,7 @@ pub(super) fn node() -> Vec<Column> {
         read("Roles", "string", |o| {
             let labels = o["metadata"]["labels"].as_object().into_iter().flatten();
             let roles = labels.filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"));
-            join(roles.map(str::to_owned).collect(), "<none>")
+            join(roles.map(str::to_owned), "<none>")
         }),
         Column::age(),
         read("Version", "string", |o| or(&o["status"]["nodeInfo"]["kubeletVersion"], "")),
@@ -308,7 +309,7 @@ pub(super) fn ingress() -> Vec<Column> {
         }),
         read("Address", "string", |o| {
             let ingress = list(&o["status"]["loadBalancer"]["ingress"]).iter();
-            join(ingress.map(|i| text(if i["ip"].is_null() { &i["hostname"] } else { &i["ip"] })).collect(), "")
+            join(ingress.map(|i| text(if i["ip"].is_null() { &i["hostname"] } else { &i["ip"] })), "")
         }),
         read("Ports", "string", |o| if list(&o["spec"]["tls"]).is_empty() { "80".into() } else { "80, 443".into() }),
         Column::age(),

@@ -100,7 +100,13 @@ fn refused() -> Vec<(&'static str, &'static str, Value, &'static str, Kind)> {
         (route, "/rules/0/matches/0/path", path("/a/.."), value, Kind::Invalid),
         (route, "/rules/0/matches/0/path", path("/a/."), value, Kind::Invalid),
         (route, "/rules/0/matches/0/path", path("/a b"), value, Kind::Invalid),
-        (route, "/rules/0/matches/0/path", path(&"/a".repeat(600)), "spec.rules[0].matches[0].path.value", Kind::TooLong),
+        (
+            route,
+            "/rules/0/matches/0/path",
+            path(&"/a".repeat(600)),
+            "spec.rules[0].matches[0].path.value",
+            Kind::TooLong,
+        ),
         (
             route,
             "/rules/0/matches/0/path",
@@ -159,7 +165,13 @@ fn refused() -> Vec<(&'static str, &'static str, Value, &'static str, Kind)> {
         (route, "/rules/0/backendRefs/1/port", json!(70_000), "spec.rules[0].backendRefs[1].port", Kind::Invalid),
         (route, "/rules/0/backendRefs/1/port", json!("http"), "spec.rules[0].backendRefs[1].port", Kind::Invalid),
         (route, "/rules/0/backendRefs/1/weight", json!(-1), "spec.rules[0].backendRefs[1].weight", Kind::Invalid),
-        (route, "/rules/0/backendRefs/1/weight", json!(1_000_001), "spec.rules[0].backendRefs[1].weight", Kind::Invalid),
+        (
+            route,
+            "/rules/0/backendRefs/1/weight",
+            json!(1_000_001),
+            "spec.rules[0].backendRefs[1].weight",
+            Kind::Invalid,
+        ),
         (
             route,
             "/rules/0/backendRefs",
@@ -168,12 +180,20 @@ fn refused() -> Vec<(&'static str, &'static str, Value, &'static str, Kind)> {
             Kind::TooMany,
         ),
         // Filters.
-        (route, "/rules/0/filters", filter(json!({ "type": "Nope" })), "spec.rules[0].filters[0].type", Kind::NotSupported),
+        (
+            route,
+            "/rules/0/filters",
+            filter(json!({ "type": "Nope" })),
+            "spec.rules[0].filters[0].type",
+            Kind::NotSupported,
+        ),
         (route, "/rules/0/filters", filter(json!({ "type": "URLRewrite" })), "spec.rules[0].filters[0]", Kind::Invalid),
         (
             route,
             "/rules/0/filters",
-            filter(json!({ "type": "URLRewrite", "urlRewrite": {}, "requestMirror": { "backendRef": { "name": "m", "port": 1 } } })),
+            filter(
+                json!({ "type": "URLRewrite", "urlRewrite": {}, "requestMirror": { "backendRef": { "name": "m", "port": 1 } } }),
+            ),
             "spec.rules[0].filters[0]",
             Kind::Invalid,
         ),
@@ -267,7 +287,13 @@ fn refused() -> Vec<(&'static str, &'static str, Value, &'static str, Kind)> {
             Kind::Invalid,
         ),
         (route, "/parentRefs", json!([{ "namespace": "x" }]), "spec.parentRefs[0].name", Kind::Required),
-        (route, "/parentRefs", json!([{ "name": "gw", "namespace": "X" }]), "spec.parentRefs[0].namespace", Kind::Invalid),
+        (
+            route,
+            "/parentRefs",
+            json!([{ "name": "gw", "namespace": "X" }]),
+            "spec.parentRefs[0].namespace",
+            Kind::Invalid,
+        ),
         // Gateways.
         (gateway, "/listeners", json!([]), "spec.listeners", Kind::Invalid),
         (gateway, "/listeners/1/name", json!("http"), "spec.listeners[1]", Kind::Duplicate),
@@ -278,13 +304,7 @@ fn refused() -> Vec<(&'static str, &'static str, Value, &'static str, Kind)> {
             "spec.listeners",
             Kind::Invalid,
         ),
-        (
-            gateway,
-            "/listeners/0/tls",
-            json!({ "certificateRefs": [{ "name": "c" }] }),
-            "spec.listeners",
-            Kind::Invalid,
-        ),
+        (gateway, "/listeners/0/tls", json!({ "certificateRefs": [{ "name": "c" }] }), "spec.listeners", Kind::Invalid),
         (
             gateway,
             "/listeners/1/tls",
@@ -293,7 +313,13 @@ fn refused() -> Vec<(&'static str, &'static str, Value, &'static str, Kind)> {
             Kind::Invalid,
         ),
         (gateway, "/listeners/1/tls", json!({}), "spec.listeners[1].tls", Kind::Invalid),
-        (gateway, "/listeners/1/tls/options", json!({ "a": { "b": "c" } }), "spec.listeners[1].tls.options.a", Kind::Invalid),
+        (
+            gateway,
+            "/listeners/1/tls/options",
+            json!({ "a": { "b": "c" } }),
+            "spec.listeners[1].tls.options.a",
+            Kind::Invalid,
+        ),
         (
             gateway,
             "/listeners/1",
@@ -301,7 +327,13 @@ fn refused() -> Vec<(&'static str, &'static str, Value, &'static str, Kind)> {
             "spec.listeners",
             Kind::Invalid,
         ),
-        (gateway, "/listeners/1", json!({ "name": "t", "port": 1, "protocol": "TLS" }), "spec.listeners", Kind::Invalid),
+        (
+            gateway,
+            "/listeners/1",
+            json!({ "name": "t", "port": 1, "protocol": "TLS" }),
+            "spec.listeners",
+            Kind::Invalid,
+        ),
         (gateway, "/listeners/0/port", json!(65536), "spec.listeners[0].port", Kind::Invalid),
         (gateway, "/listeners/0/protocol", json!("HT TP"), "spec.listeners[0].protocol", Kind::Invalid),
         (
@@ -312,7 +344,13 @@ fn refused() -> Vec<(&'static str, &'static str, Value, &'static str, Kind)> {
             Kind::NotSupported,
         ),
         (gateway, "/addresses", json!([{ "value": "10.0.0" }]), "spec.addresses[0]", Kind::Invalid),
-        (gateway, "/addresses", json!([{ "value": "10.0.0.1" }, { "value": "10.0.0.1" }]), "spec.addresses", Kind::Invalid),
+        (
+            gateway,
+            "/addresses",
+            json!([{ "value": "10.0.0.1" }, { "value": "10.0.0.1" }]),
+            "spec.addresses",
+            Kind::Invalid,
+        ),
         (gateway, "/addresses", json!([{ "type": "Hostname", "value": "-" }]), "spec.addresses[0]", Kind::Invalid),
         (gateway, "/infrastructure", json!({ "labels": { "a b": "c" } }), "spec.infrastructure.labels", Kind::Invalid),
         (gateway, "/gatewayClassName", json!(""), "spec.gatewayClassName", Kind::Invalid),
@@ -326,7 +364,13 @@ fn refused() -> Vec<(&'static str, &'static str, Value, &'static str, Kind)> {
         // The others.
         ("GatewayClass", "/controllerName", json!("gwproxy"), "spec.controllerName", Kind::Invalid),
         ("GatewayClass", "/description", json!("x".repeat(65)), "spec.description", Kind::TooLong),
-        ("GatewayClass", "/parametersRef", json!({ "group": "", "kind": "ConfigMap" }), "spec.parametersRef.name", Kind::Required),
+        (
+            "GatewayClass",
+            "/parametersRef",
+            json!({ "group": "", "kind": "ConfigMap" }),
+            "spec.parametersRef.name",
+            Kind::Required,
+        ),
         ("ReferenceGrant", "/from", json!([]), "spec.from", Kind::Invalid),
         ("ReferenceGrant", "/to", json!([{ "group": "" }]), "spec.to[0].kind", Kind::Required),
         ("ReferenceGrant", "/from/0/namespace", json!("*"), "spec.from[0].namespace", Kind::Invalid),
@@ -372,8 +416,16 @@ fn wrong_objects_are_refused_at_the_field_that_is_wrong() {
 #[test]
 fn samples_and_their_widest_forms_are_admitted() {
     let kinds = [
-        "GatewayClass", "Gateway", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "ListenerSet",
-        "BackendTLSPolicy", "ReferenceGrant",
+        "GatewayClass",
+        "Gateway",
+        "HTTPRoute",
+        "GRPCRoute",
+        "TLSRoute",
+        "TCPRoute",
+        "UDPRoute",
+        "ListenerSet",
+        "BackendTLSPolicy",
+        "ReferenceGrant",
     ];
     let mut objects: Vec<_> = kinds.map(|kind| (kind, object(kind))).to_vec();
     let ref_to = |name: &str| json!({ "name": name, "port": 80 });
@@ -426,7 +478,10 @@ fn samples_and_their_widest_forms_are_admitted() {
 fn defaults_are_upstreams() {
     let mut route = json!({ "spec": {} });
     assert_eq!(admit("HTTPRoute", &mut route), Admitted::default());
-    assert_eq!(route, json!({ "spec": { "rules": [{ "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }] }] } }));
+    assert_eq!(
+        route,
+        json!({ "spec": { "rules": [{ "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }] }] } })
+    );
 
     let mut route = json!({ "spec": {
         "parentRefs": [{ "name": "gw" }],
@@ -522,7 +577,8 @@ fn unknown_kinds_are_admitted_unchanged() {
 #[test]
 fn status_is_checked_too() {
     let mut route = object("HTTPRoute");
-    route["status"] = json!({ "parents": [{ "parentRef": { "name": "gw" }, "controllerName": "a.b/c", "conditions": [] }] });
+    route["status"] =
+        json!({ "parents": [{ "parentRef": { "name": "gw" }, "controllerName": "a.b/c", "conditions": [] }] });
     let errors = admit("HTTPRoute", &mut route).errors;
     assert_eq!(errors.len(), 1, "{errors:#?}");
     assert_eq!(errors[0].field, "status.parents[0].conditions");
@@ -530,7 +586,9 @@ fn status_is_checked_too() {
 
 #[test]
 fn an_object_of_the_wrong_shape_is_refused_not_fatal() {
-    for mut object in [json!(null), json!([]), json!({}), json!({ "spec": null }), json!({ "spec": [] }), json!({ "spec": 1 })] {
+    for mut object in
+        [json!(null), json!([]), json!({}), json!({ "spec": null }), json!({ "spec": [] }), json!({ "spec": 1 })]
+    {
         assert!(!admit("HTTPRoute", &mut object).errors.is_empty(), "{object}");
     }
 }

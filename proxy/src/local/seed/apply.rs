@@ -93,8 +93,15 @@ pub(super) async fn folder(client: &Client, folder: &str, files: &Files) -> Vec<
 /// Kinds that others need come first; the order in which they are pruned is the reverse.
 fn rank(kind: &str) -> usize {
     const ORDER: [&str; 9] = [
-        "Namespace", "CustomResourceDefinition", "GatewayClass", "Secret", "ConfigMap", "Service", "EndpointSlice",
-        "ReferenceGrant", "Gateway",
+        "Namespace",
+        "CustomResourceDefinition",
+        "GatewayClass",
+        "Secret",
+        "ConfigMap",
+        "Service",
+        "EndpointSlice",
+        "ReferenceGrant",
+        "Gateway",
     ];
     ORDER.iter().position(|first| *first == kind).unwrap_or(ORDER.len())
 }
@@ -135,7 +142,8 @@ impl Api<'_> {
     }
 
     async fn resources_of(&self, api_version: &str) -> Result<Vec<(String, Resource)>, Error> {
-        let base = if api_version.contains('/') { format!("/apis/{api_version}") } else { format!("/api/{api_version}") };
+        let base =
+            if api_version.contains('/') { format!("/apis/{api_version}") } else { format!("/api/{api_version}") };
         let list: APIResourceList = self.send(Method::GET, &base, None).await?;
         Ok(list
             .resources
@@ -186,7 +194,9 @@ impl Api<'_> {
             Err(Error::Api(status)) if status.code == 404 => None,
             Err(error) => return Err(error),
         };
-        let (last, ours) = live.as_ref().map_or((Value::Null, true), |live| (last_applied(live), annotation(live, MANIFEST).is_some()));
+        let (last, ours) = live
+            .as_ref()
+            .map_or((Value::Null, true), |live| (last_applied(live), annotation(live, MANIFEST).is_some()));
         let mut merged = live.as_ref().map_or_else(|| wanted.clone(), |live| three_way(&last, wanted, live));
         let annotations = &mut merged["metadata"]["annotations"];
         if !annotations.is_object() {
@@ -223,11 +233,20 @@ impl Api<'_> {
                 let path = format!("{}/{}", resource.base, resource.plural);
                 for object in self.list(&path).await? {
                     let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
-                    let id = Id { group: group.clone(), kind: kind.clone(), namespace: text("namespace"), name: text("name") };
+                    let id = Id {
+                        group: group.clone(),
+                        kind: kind.clone(),
+                        namespace: text("namespace"),
+                        name: text("name"),
+                    };
                     let from_here = annotation(&object, FOLDER) == Some(self.folder)
                         && annotation(&object, MANIFEST).is_some_and(|file| !broken.contains(file));
                     if from_here && !wanted.contains_key(&id) && object["metadata"]["deletionTimestamp"].is_null() {
-                        gone.push((id, format!("{}/{}", resource.collection(&text("namespace")), text("name")), text("uid")));
+                        gone.push((
+                            id,
+                            format!("{}/{}", resource.collection(&text("namespace")), text("name")),
+                            text("uid"),
+                        ));
                     }
                 }
             }
@@ -262,7 +281,12 @@ impl Api<'_> {
         }
     }
 
-    async fn send<T: serde::de::DeserializeOwned>(&self, method: Method, path: &str, body: Option<&Value>) -> Result<T, Error> {
+    async fn send<T: serde::de::DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, Error> {
         let mut request = Request::builder().method(method).uri(path);
         if body.is_some() {
             request = request.header(http::header::CONTENT_TYPE, "application/json");
@@ -301,7 +325,10 @@ fn reason(error: &Error) -> String {
 /// What the API said against a document, field by field where it says so.
 fn problems(document: &Document, error: &Error) -> Vec<Problem> {
     let Error::Api(status) = error else {
-        return vec![Problem { transient: true, ..document.problem(None, format!("the API could not be asked: {error}")) }];
+        return vec![Problem {
+            transient: true,
+            ..document.problem(None, format!("the API could not be asked: {error}"))
+        }];
     };
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let mut found: Vec<_> = causes
@@ -311,7 +338,9 @@ fn problems(document: &Document, error: &Error) -> Vec<Problem> {
     if found.is_empty() {
         // `strict decoding error: unknown field "spec.foo", unknown field "spec.bar"`
         let unknown = status.message.split("unknown field \"").skip(1).filter_map(|rest| rest.split_once('"'));
-        found.extend(unknown.map(|(field, _)| document.problem(Some(field), format!("{} has no such field", document.kind))));
+        found.extend(
+            unknown.map(|(field, _)| document.problem(Some(field), format!("{} has no such field", document.kind))),
+        );
     }
     if found.is_empty() {
         let no_namespace = status.code == 404 && document.kind != "Namespace" && status.message.contains("namespaces");

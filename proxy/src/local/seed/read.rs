@@ -32,9 +32,9 @@ pub(super) fn read_folder(folder: &Path) -> io::Result<Files> {
         let content = match fs::metadata(entry.path()) {
             Ok(meta) if !meta.is_file() => continue,
             Ok(meta) if meta.len() > MAX_FILE => Err(format!("is larger than {MAX_FILE} bytes; split it")),
-            Ok(_) => fs::read(entry.path()).map_err(|error| format!("cannot be read: {error}")).and_then(|bytes| {
-                String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}"))
-            }),
+            Ok(_) => fs::read(entry.path())
+                .map_err(|error| format!("cannot be read: {error}"))
+                .and_then(|bytes| String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}"))),
             Err(error) => Err(format!("cannot be read: {error}")),
         };
         files.insert(name, content);
@@ -82,14 +82,19 @@ impl Document {
 pub(super) fn parse(file: &str, content: &str) -> (Vec<Document>, Vec<Problem>) {
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
     for (skipped, text) in split(content) {
-        let options = serde_saphyr::options! { with_snippet: false, reject_non_finite_typeless_float: true };
+        let options = serde_saphyr::options! { with_snippet: false };
         match serde_saphyr::from_str_with_options::<Option<Tree>>(&text, options) {
             Ok(None) => {}
             Ok(Some(tree)) => collect(file, tree.shifted(skipped), &mut documents, &mut problems),
-            Err(error) => problems.push(Problem {
-                line: error.location().map(|location| location.line() + skipped),
-                ..Problem::of_file(file, error.without_snippet().to_string())
-            }),
+            Err(error) => {
+                let message = error.without_snippet().to_string();
+                // Its own line counts from the document's start.
+                let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+                problems.push(Problem {
+                    line: error.location().map(|location| location.line() + skipped),
+                    ..Problem::of_file(file, message)
+                });
+            }
         }
     }
     (documents, problems)
@@ -101,7 +106,8 @@ fn split(content: &str) -> Vec<(u64, String)> {
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
     let mut parts = vec![(0, String::new())];
     for (index, line) in content.split_inclusive('\n').enumerate() {
-        let marker = |mark: &str| line.strip_prefix(mark).filter(|rest| rest.trim().is_empty() || rest.starts_with([' ', '\t']));
+        let marker =
+            |mark: &str| line.strip_prefix(mark).filter(|rest| rest.trim().is_empty() || rest.starts_with([' ', '\t']));
         if let Some(rest) = marker("---") {
             parts.push((index as u64, format!("   {rest}")));
         } else if marker("...").is_some() {
@@ -156,7 +162,10 @@ fn collect(file: &str, tree: Tree, documents: &mut Vec<Document>, problems: &mut
         return refuse("metadata.name", tree.line_of("metadata.name"), "holds characters that no object's name has");
     }
     let namespace = text(&["metadata", "namespace"]);
-    if namespace.as_deref().is_some_and(|name| !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')) {
+    if namespace
+        .as_deref()
+        .is_some_and(|name| !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'))
+    {
         let why = "a namespace's name has lower case letters, digits and '-'";
         return refuse("metadata.namespace", tree.line_of("metadata.namespace"), why);
     }
@@ -246,7 +255,8 @@ impl Node {
             Self::Scalar(value) => value.clone(),
             Self::List(items) => items.iter().map(|item| item.node.to_json()).collect(),
             Self::Map(fields) => {
-                let fields: Map<_, _> = fields.iter().map(|(name, _, tree)| (name.clone(), tree.node.to_json())).collect();
+                let fields: Map<_, _> =
+                    fields.iter().map(|(name, _, tree)| (name.clone(), tree.node.to_json())).collect();
                 Value::Object(fields)
             }
         }

@@ -17,6 +17,9 @@ const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects"
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const REVISION: &str = "revision";
 
+/// Key and JSON of an object.
+type Row = (String, Vec<u8>);
+
 pub(super) struct Disk {
     database: Database,
     /// Held for the process' life: the kernel frees it however the process ends.
@@ -65,7 +68,7 @@ impl Disk {
     }
 
     fn load(&self, file: &Path) -> Result<Loaded, StoreError> {
-        let read = || -> Result<(Vec<(String, Vec<u8>)>, u64), redb::Error> {
+        let read = || -> Result<(Vec<Row>, u64), redb::Error> {
             // A crash between the file's creation and its first commit leaves it without tables.
             if self.database.begin_read()?.list_tables()?.next().is_none() {
                 self.create_tables()?;

@@ -79,5 +79,11 @@ async fn kubectl_works_as_on_a_cluster() {
     assert_eq!(error.trim(), "Error from server (NotFound): httproutes.gateway.networking.k8s.io \"r\" not found");
     ok(&home, &["delete", "namespace", "shop"], "");
     assert!(ok(&home, &["get", "services", "-A", "-o", "name"], "").is_empty());
+    ok(&home, &["create", "deployment", "d", "--image=x", "--replicas=2", "--port=80"], "");
+    let shown =
+        ok(&home, &["get", "deployment", "d", "-o", "jsonpath={.spec.replicas} {.spec.template.spec.containers}"], "");
+    assert!(shown.starts_with("2 [") && shown.contains(r#""containerPort":80"#), "{shown}");
+    ok(&home, &["create", "secret", "generic", "s", "--from-literal=p=q"], "");
+    assert_eq!(ok(&home, &["get", "secret", "s", "-o", "jsonpath={.data.p}"], ""), "cQ==");
     assert_eq!(ok(&home, &["auth", "can-i", "patch", "httproutes"], "").trim(), "yes");
 }

@@ -247,3 +247,30 @@ async fn a_restart_keeps_objects_token_and_authority() {
         home.create_route("b", json!({})).await.metadata.resource_version.unwrap().parse::<u64>().unwrap() > revision
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_a_deleted_object_goes_with_it() {
+    let home = Home::start().await;
+    let json_type = [("content-type", "application/json")];
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let create = async |name: &str, owners: &[&Value]| {
+        let owner = |owner: &&Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]});
+        let owners: Vec<Value> = owners.iter().map(owner).collect();
+        let body = json!({"metadata": {"name": name, "ownerReferences": owners}}).to_string();
+        let (code, made) = home.send("POST", maps, &json_type, body).await;
+        assert_eq!(code, 201, "{made}");
+        made
+    };
+    let (first, second) = (create("first", &[]).await, create("second", &[]).await);
+    let child = create("child", &[&first]).await;
+    create("grandchild", &[&child]).await;
+    create("shared", &[&first, &second]).await;
+    let (code, status) = home.send("DELETE", &format!("{maps}/first"), &[], "").await;
+    assert_eq!(
+        (code, &status["status"], &status["details"]["uid"]),
+        (200, &json!("Success"), &first["metadata"]["uid"])
+    );
+    let (_, left) = home.send("GET", maps, &[], "").await;
+    let left: Vec<&Value> = left["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();
+    assert_eq!(left, ["second", "shared"]);
+}

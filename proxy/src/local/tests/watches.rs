@@ -149,3 +149,28 @@ async fn stopping_ends_watches_at_once() {
     stopped.await.expect("open watches do not hold the server up");
     assert!(events.next().await.is_none_or(|event| event.is_err()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_does_not_read_is_told_so_and_holds_nobody_up() {
+    let home = Home::start().await;
+    home.create_route("a", json!({})).await;
+    let from = home.api.store.revision();
+    let params = WatchParams::default();
+    let mut stuck = home.routes().watch(&params, &from.to_string()).await.unwrap().boxed();
+    // More than the ring keeps: 64 MiB in objects of 1 MiB, past what the sockets buffer.
+    for index in 0..90 {
+        let key = Key::new("gateway.networking.k8s.io", "httproutes", "default", "big");
+        let filler = "x".repeat(1 << 20);
+        let object = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": "big", "namespace": "default"}, "spec": {"n": index, "filler": filler},
+        });
+        home.api.store.update(key, move |_| Ok(Some(object))).await.unwrap();
+    }
+    assert!(home.routes().get("a").await.is_ok());
+    let mut last = None;
+    while let Some(Ok(event)) = tokio::time::timeout(SOON, stuck.next()).await.expect("an end in time") {
+        last = Some(event);
+    }
+    assert!(matches!(last, Some(WatchEvent::Error(status)) if status.code == 410));
+}

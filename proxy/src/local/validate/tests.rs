@@ -14,26 +14,66 @@ fn property(schema: Value) -> Value {
 #[test]
 fn messages_are_worded_as_a_kube_apiserver_words_them() {
     for (schema, value, kind, message) in [
-        (json!({ "type": "integer" }), json!("x"), Kind::Invalid, r#"Invalid value: "string": a in body must be of type integer: "string""#),
-        (json!({ "type": "integer", "maximum": 5 }), json!(6), Kind::Invalid, "Invalid value: 6: a in body should be less than or equal to 5"),
+        (
+            json!({ "type": "integer" }),
+            json!("x"),
+            Kind::Invalid,
+            r#"Invalid value: "string": a in body must be of type integer: "string""#,
+        ),
+        (
+            json!({ "type": "integer", "maximum": 5 }),
+            json!(6),
+            Kind::Invalid,
+            "Invalid value: 6: a in body should be less than or equal to 5",
+        ),
         (
             json!({ "type": "number", "minimum": 1, "exclusiveMinimum": true }),
             json!(1),
             Kind::Invalid,
             "Invalid value: 1: a in body should be greater than 1",
         ),
-        (json!({ "type": "string", "pattern": "^a$" }), json!("b"), Kind::Invalid, r#"Invalid value: "b": a in body should match '^a$'"#),
-        (json!({ "type": "string", "minLength": 1 }), json!(""), Kind::Invalid, r#"Invalid value: "": a in body should be at least 1 chars long"#),
-        (json!({ "type": "string", "maxLength": 1 }), json!("ab"), Kind::TooLong, "Too long: may not be more than 1 bytes"),
+        (
+            json!({ "type": "string", "pattern": "^a$" }),
+            json!("b"),
+            Kind::Invalid,
+            r#"Invalid value: "b": a in body should match '^a$'"#,
+        ),
+        (
+            json!({ "type": "string", "minLength": 1 }),
+            json!(""),
+            Kind::Invalid,
+            r#"Invalid value: "": a in body should be at least 1 chars long"#,
+        ),
+        (
+            json!({ "type": "string", "maxLength": 1 }),
+            json!("ab"),
+            Kind::TooLong,
+            "Too long: may not be more than 1 bytes",
+        ),
         (
             json!({ "type": "string", "enum": ["A", "B"] }),
             json!("C"),
             Kind::NotSupported,
             r#"Unsupported value: "C": supported values: "A", "B""#,
         ),
-        (json!({ "type": "array", "maxItems": 1 }), json!([1, 2]), Kind::TooMany, "Too many: 2: must have at most 1 items"),
-        (json!({ "type": "array", "minItems": 1 }), json!([]), Kind::Invalid, "Invalid value: 0: a in body should have at least 1 items"),
-        (json!({ "type": "string", "format": "date-time" }), json!("now"), Kind::Invalid, r#"Invalid value: "now": a in body must be of type date-time: "now""#),
+        (
+            json!({ "type": "array", "maxItems": 1 }),
+            json!([1, 2]),
+            Kind::TooMany,
+            "Too many: 2: must have at most 1 items",
+        ),
+        (
+            json!({ "type": "array", "minItems": 1 }),
+            json!([]),
+            Kind::Invalid,
+            "Invalid value: 0: a in body should have at least 1 items",
+        ),
+        (
+            json!({ "type": "string", "format": "date-time" }),
+            json!("now"),
+            Kind::Invalid,
+            r#"Invalid value: "now": a in body must be of type date-time: "now""#,
+        ),
     ] {
         assert_eq!(check(property(schema), json!({ "a": value })), [("a".to_owned(), kind, message.to_owned())]);
     }
@@ -109,7 +149,9 @@ fn pruning_keeps_what_is_declared_open() {
 
 #[test]
 fn a_null_counts_as_absent_and_takes_the_default() {
-    let schema = property(json!({ "type": "object", "default": {}, "properties": { "b": { "type": "integer", "default": 1 } } }));
+    let schema = property(
+        json!({ "type": "object", "default": {}, "properties": { "b": { "type": "integer", "default": 1 } } }),
+    );
     let node = Node::compile(&schema).unwrap();
     for mut object in [json!({}), json!({ "a": null }), json!({ "a": { "b": null } })] {
         node.fill_defaults(&mut object);

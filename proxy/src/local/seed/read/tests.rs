@@ -48,7 +48,10 @@ fn lists_json_and_odd_endings() {
     assert_eq!(documents[0].line, 2);
     assert!(documents[0].object.get("status").is_none(), "a manifest does not speak for the controller");
     assert_eq!(problems.len(), 1);
-    assert_eq!(problems[0].to_string(), "a.json:3: metadata.name: Required value: a manifest names its object, so that it can be found again");
+    assert_eq!(
+        problems[0].to_string(),
+        "a.json:3: metadata.name: Required value: a manifest names its object, so that it can be found again"
+    );
 
     for empty in ["", "\n", "---\n", "# only a comment\n---\n...\n", "null\n", "\u{feff}# x"] {
         let (documents, problems) = parse("a.yaml", empty);
@@ -77,7 +80,18 @@ fn editors_files_are_not_manifests() {
     for name in ["a.yaml", "b.yml", "c.json", "with.dots.yaml"] {
         assert!(is_manifest(name), "{name}");
     }
-    for name in [".a.yaml.swp", ".a.yaml", "a.yaml~", "#a.yaml#", ".#a.yaml", "~a.yaml", "4913", "a.yaml.tmp", "README.md", "yaml"] {
+    for name in [
+        ".a.yaml.swp",
+        ".a.yaml",
+        "a.yaml~",
+        "#a.yaml#",
+        ".#a.yaml",
+        "~a.yaml",
+        "4913",
+        "a.yaml.tmp",
+        "README.md",
+        "yaml",
+    ] {
         assert!(!is_manifest(name), "{name}");
     }
 }
