@@ -138,8 +138,8 @@ async fn config(options: &ConnectOptions) -> Result<(Config, String), ConnectErr
         return Ok((config, "in-cluster".to_owned()));
     }
     let local = local_kubeconfig();
-    match [&local, &demo_kubeconfig()].into_iter().find(|path| path.is_file()) {
-        Some(path) => from_file(path, options).await,
+    match [local.clone(), demo_kubeconfig()].into_iter().find(|path| path.is_file()) {
+        Some(path) => from_file(&path, options).await,
         None => Err(ConnectError::NoKubeconfig { local }),
     }
 }
