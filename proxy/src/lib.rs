@@ -4,12 +4,14 @@
 
 pub mod contract;
 pub mod local;
+pub mod start;
 
+mod admin;
 mod compile;
-mod local;
 mod metrics;
 mod provision;
 mod resources;
+mod serve;
 mod status;
 mod table;
 mod types;

@@ -257,7 +257,7 @@ fn gateway_status(verdict: &GatewayVerdict, old: &GatewayStatus, now: &Time) -> 
 fn route_status(verdict: &RouteVerdict, old: &RouteStatus, controller: &str, now: &Time) -> RouteStatus {
     let mut parents = Vec::new();
     let mut missing: Vec<_> = verdict.parents.iter().collect();
-    let mut entry = |conditions: &[Verdict], parent, before: &[Condition]| RouteParentStatus {
+    let entry = |conditions: &[Verdict], parent, before: &[Condition]| RouteParentStatus {
         parent_ref: parent,
         controller_name: controller.to_owned(),
         conditions: merged(conditions, before, verdict.generation, now),
