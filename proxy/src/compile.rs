@@ -6,12 +6,51 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use crate::{
+    metrics::Registry,
+    resources::Set,
     table::Table,
     types::{Key, gateway::RouteGroupKind, refs::ParentRef},
 };
 
+mod assemble;
+mod attach;
+mod backends;
+mod certificates;
+mod classes;
+mod filters;
+mod gateways;
+mod grants;
+mod hostnames;
+mod listeners;
+mod routes;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
+
+/// Compiles everything that `controller` is responsible for. `addresses` has what each Gateway
+/// was given; `registry` keeps the series that the rules of the table count on.
+pub fn compile(set: &Set, addresses: &Addresses, registry: &Registry, controller: &str, generation: u64) -> Compiled {
+    let classes = classes::compile(set, controller);
+    let grants = grants::Grants::new(set.grants.iter().map(|(key, grant)| (key, &**grant)));
+    let mut gateways = gateways::plan(set, &classes, addresses, &grants);
+    // Tables may follow each other within a few requests: each starts its picks elsewhere.
+    let mut backends = backends::Backends::new(set, &grants, generation.wrapping_mul(7919));
+    let http_routes = routes::compile(set, &mut gateways, &mut backends, registry);
+    let verdicts = Verdicts {
+        classes,
+        gateways: gateways.iter().map(|gateway| (gateway.key.clone(), gateway.verdict())).collect(),
+        http_routes,
+    };
+    Compiled { table: Table { generation, binds: assemble::binds(gateways, registry) }, verdicts }
+}
+
+/// Seconds of `creationTimestamp`; an object without one is younger than all others.
+fn created(metadata: &ObjectMeta) -> i64 {
+    metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second())
+}
 
 /// Addresses that the provisioner gave each Gateway, or why it could not.
 pub type Addresses = BTreeMap<Key, Result<Vec<IpAddr>, AddressProblem>>;

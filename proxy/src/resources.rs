@@ -1,5 +1,8 @@
 //! The objects this process acts on: watched from an API, kept in one typed [`Set`].
 
+pub mod change;
+pub mod cluster;
 pub mod set;
 
+pub use change::{Effect, Kind};
 pub use set::Set;

@@ -6,24 +6,36 @@
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod gateway;
 pub mod grant;
 pub mod httproute;
+pub mod grpcroute;
+pub mod listenerset;
+pub mod policy;
 pub mod refs;
+pub mod stream;
+
+mod rules;
 
 pub use gateway::{Gateway, GatewayClass};
 pub use grant::ReferenceGrant;
+pub use grpcroute::GrpcRoute;
 pub use httproute::HttpRoute;
+pub use listenerset::ListenerSet;
+pub use policy::BackendTlsPolicy;
+pub use stream::{TcpRoute, TlsRoute, UdpRoute};
 
 pub const GROUP: &str = "gateway.networking.k8s.io";
 
 /// A Kubernetes object with a typed spec and status.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Object<Spec, Status> {
     #[serde(default)]
+    #[schemars(schema_with = "rules::metadata")]
     pub metadata: ObjectMeta,
     pub spec: Spec,
     #[serde(default, skip_serializing_if = "Option::is_none")]

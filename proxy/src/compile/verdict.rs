@@ -1,5 +1,7 @@
 //! Condition types and reasons, as the Gateway API spells them.
 
+use super::Verdict;
+
 pub mod condition {
     pub const ACCEPTED: &str = "Accepted";
     pub const PROGRAMMED: &str = "Programmed";
@@ -39,4 +41,47 @@ pub mod reason {
     pub const INVALID_KIND: &str = "InvalidKind";
     pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
     pub const UNSUPPORTED_PROTOCOL_BACKEND: &str = "UnsupportedProtocol";
+}
+
+impl Verdict {
+    pub fn yes(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_, status: true, reason, message: message.into() }
+    }
+
+    pub fn no(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_, status: false, reason, message: message.into() }
+    }
+}
+
+/// Something wrong with an object: the condition's reason and a sentence that says what and
+/// what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Problem {
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The sentences of several problems as one message. A condition holds 32 KiB and a reader
+/// far less: from the fourth on they are counted.
+pub fn told(problems: &[Problem]) -> String {
+    const TOLD: usize = 3;
+    let mut told = Vec::<&str>::new();
+    for problem in problems {
+        if !told.contains(&problem.message.as_str()) {
+            told.push(&problem.message);
+        }
+    }
+    let more = told.len().saturating_sub(TOLD);
+    told.truncate(TOLD);
+    let mut message = told.join("; ");
+    if more > 0 {
+        message.push_str(&format!("; and {more} more"));
+    }
+    message
 }

@@ -1,0 +1,60 @@
+//! From listeners with their routes to the sockets of the table.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use super::gateways::GatewayPlan;
+use crate::{
+    metrics::{Registry, SeriesKey},
+    table::{Bind, HostMap, Listener, Protocol, Routes},
+    types::Key,
+};
+
+/// One socket while its listeners are gathered.
+struct Socket<'a> {
+    protocol: Protocol,
+    /// The oldest of the Gateways on it: requests for hosts that nobody takes are counted there.
+    gateway: &'a Key,
+    listeners: HostMap<Arc<Listener>>,
+}
+
+/// Sorted by address.
+pub fn binds(gateways: Vec<GatewayPlan<'_>>, registry: &Registry) -> Vec<Arc<Bind>> {
+    let mut sockets = BTreeMap::<SocketAddr, Socket<'_>>::new();
+    for gateway in gateways {
+        let addresses = gateway.addresses;
+        for plan in gateway.listeners.into_iter().filter(|listener| listener.is_servable()) {
+            let Some(protocol) = plan.protocol else { continue };
+            let mut routes = HostMap::default();
+            let unmatched = registry.series(plan.labels());
+            for (hostname, matches) in plan.routes {
+                routes.insert(&hostname, Routes::new(matches));
+            }
+            let listener = Arc::new(Listener {
+                gateway: plan.gateway.clone(),
+                name: plan.spec.name.clone(),
+                tls: plan.tls,
+                routes,
+                unmatched,
+            });
+            for address in addresses {
+                let address = SocketAddr::new(*address, plan.spec.port);
+                let socket = sockets.entry(address).or_insert_with(|| Socket {
+                    protocol,
+                    gateway: plan.gateway,
+                    listeners: HostMap::default(),
+                });
+                socket.listeners.insert(&plan.hostname, Arc::clone(&listener));
+            }
+        }
+    }
+    let bind = |(address, socket): (SocketAddr, Socket<'_>)| {
+        let labels = SeriesKey {
+            gateway_namespace: socket.gateway.namespace.clone(),
+            gateway: socket.gateway.name.clone(),
+            ..SeriesKey::default()
+        };
+        let unmatched = registry.series(labels);
+        Arc::new(Bind { address, protocol: socket.protocol, listeners: socket.listeners, unmatched })
+    };
+    sockets.into_iter().map(bind).collect()
+}

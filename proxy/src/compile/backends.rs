@@ -1,0 +1,212 @@
+//! What routes send to: Services and their ready endpoints.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use http::StatusCode;
+use k8s_openapi::{
+    api::{
+        core::v1::{Service, ServicePort},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::{
+    grants::{Grants, Kind, core},
+    verdict::{Problem, reason},
+};
+use crate::{
+    resources::Set,
+    table::{Endpoints, Picker, UpstreamProtocol},
+    types::{GROUP, Key, refs::BackendObjectRef},
+};
+
+const SERVICE: Kind<'static> = Kind { group: "", kind: "Service" };
+/// Label of an EndpointSlice that names its Service.
+const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+/// A reference, followed as far as it leads.
+#[derive(Clone)]
+pub struct Resolved {
+    pub key: Key,
+    pub port: u16,
+    /// A reference that resolves may still have no endpoint to offer.
+    pub endpoints: Result<Arc<Endpoints>, (StatusCode, &'static str)>,
+}
+
+pub struct Backends<'a> {
+    set: &'a Set,
+    grants: &'a Grants<'a>,
+    slices: HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>,
+    /// One per Service port, shared by all rules.
+    endpoints: HashMap<(Key, u16), Arc<Endpoints>>,
+    /// Where the picks of this table start.
+    turn: u64,
+}
+
+impl<'a> Backends<'a> {
+    pub fn new(set: &'a Set, grants: &'a Grants<'a>, turn: u64) -> Self {
+        let mut slices = HashMap::<_, Vec<_>>::new();
+        for (key, slice) in &set.endpoint_slices {
+            if let Some(service) = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_LABEL)) {
+                slices.entry((key.namespace.as_str(), service.as_str())).or_default().push(&**slice);
+            }
+        }
+        Self { set, grants, slices, endpoints: HashMap::new(), turn }
+    }
+
+    pub fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// The target of `reference`, which stands at `field` of an object of kind `from` in
+    /// `namespace`. Whatever is wrong, its share of requests has somewhere to go.
+    pub fn resolve(
+        &mut self,
+        from: &str,
+        namespace: &str,
+        reference: &BackendObjectRef,
+        field: &str,
+    ) -> (Resolved, Option<Problem>) {
+        let key = Key::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
+        let port = reference.port.unwrap_or_default();
+        let found = self.service(from, namespace, reference, &key, field);
+        match found {
+            Ok((service, service_port, protocol)) => {
+                let endpoints = self.endpoints(&key, service, service_port, port, protocol);
+                let endpoints = match endpoints.addresses.is_empty() {
+                    true => Err((StatusCode::SERVICE_UNAVAILABLE, "the Service has no ready endpoint")),
+                    false => Ok(endpoints),
+                };
+                (Resolved { key, port, endpoints }, None)
+            }
+            Err(problem) => {
+                let endpoints = Err((StatusCode::INTERNAL_SERVER_ERROR, "the backend reference does not resolve"));
+                (Resolved { key, port, endpoints }, Some(problem))
+            }
+        }
+    }
+
+    fn service(
+        &self,
+        from: &str,
+        namespace: &str,
+        reference: &BackendObjectRef,
+        key: &Key,
+        field: &str,
+    ) -> Result<(&'a Service, &'a ServicePort, UpstreamProtocol), Problem> {
+        if core(&reference.group) != SERVICE.group || reference.kind != SERVICE.kind {
+            let message = format!(
+                "backends of kind \"{}\" in group \"{}\" are not supported: name a Service in {field}",
+                reference.kind, reference.group
+            );
+            return Err(Problem::new(reason::INVALID_KIND, message));
+        }
+        let what = format!("Service \"{}\" in namespace \"{}\"", key.name, key.namespace);
+        // Before anything else: an answer must not tell what exists in a namespace out of reach.
+        if !self.grants.allow(Kind { group: GROUP, kind: from }, namespace, SERVICE, key) {
+            let message = format!(
+                "no ReferenceGrant allows {field} to refer to {what}: create one there, from {from} of namespace \
+                 \"{namespace}\" to Service"
+            );
+            return Err(Problem::new(reason::REF_NOT_PERMITTED, message));
+        }
+        let missing = |message| Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
+        let Some(service) = self.set.services.get(key) else {
+            return missing(format!("no {what}: create it or correct {field}.name"));
+        };
+        let spec = service.spec.as_ref();
+        if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+            return missing(format!(
+                "{what} is of type ExternalName, which is refused because it leads to any host: name a Service with \
+                 endpoints in {field}.name"
+            ));
+        }
+        let Some(port) = reference.port else {
+            return missing(format!("{field} names no port of {what}: set {field}.port"));
+        };
+        let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+        let Some(service_port) = ports.iter().find(|one| one.port == i32::from(port)) else {
+            let theirs: Vec<_> = ports.iter().map(|port| port.port.to_string()).collect();
+            let theirs = if theirs.is_empty() { "none".to_owned() } else { theirs.join(", ") };
+            return missing(format!("{what} has no port {port}, its ports are {theirs}: correct {field}.port"));
+        };
+        Ok((service, service_port, protocol(service_port, &what, field)?))
+    }
+
+    fn endpoints(
+        &mut self,
+        key: &Key,
+        service: &Service,
+        service_port: &ServicePort,
+        port: u16,
+        protocol: UpstreamProtocol,
+    ) -> Arc<Endpoints> {
+        let of_service = (key.namespace.as_str(), key.name.as_str());
+        let slices = self.slices.get(&of_service).map(Vec::as_slice).unwrap_or_default();
+        let turn = self.turn;
+        let made = self.endpoints.entry((key.clone(), port)).or_insert_with(|| {
+            let addresses: BTreeSet<_> = slices.iter().flat_map(|slice| ready(slice, service, service_port)).collect();
+            let addresses = Picker::starting(turn, addresses.into_iter().map(|address| (1, address)));
+            Arc::new(Endpoints { protocol, addresses })
+        });
+        Arc::clone(made)
+    }
+}
+
+fn protocol(port: &ServicePort, what: &str, field: &str) -> Result<UpstreamProtocol, Problem> {
+    let refuse = |why: String| Err(Problem::new(reason::UNSUPPORTED_PROTOCOL_BACKEND, why));
+    match port.protocol.as_deref() {
+        None | Some("TCP") => {}
+        Some(other) => {
+            return refuse(format!("port {} of {what} is {other}: name a TCP port in {field}.port", port.port));
+        }
+    }
+    match port.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c") => Ok(UpstreamProtocol::H2c),
+        Some("kubernetes.io/wss") => refuse(format!(
+            "port {} of {what} has appProtocol kubernetes.io/wss, and TLS to backends is not supported: use \
+             kubernetes.io/ws",
+            port.port
+        )),
+        // Others name what HTTP/1.1 carries, or what this proxy need not know.
+        _ => Ok(UpstreamProtocol::Http1),
+    }
+}
+
+/// Ready addresses of one slice for this port of its Service. Ports of slices carry the names
+/// of the Service's ports; the number is that of the Pods, which may differ from slice to slice.
+fn ready<'a>(
+    slice: &'a EndpointSlice,
+    service: &'a Service,
+    service_port: &'a ServicePort,
+) -> impl Iterator<Item = SocketAddr> + 'a {
+    let wanted = service_port.name.as_deref().unwrap_or_default();
+    let alone = service.spec.as_ref().and_then(|spec| spec.ports.as_ref()).is_some_and(|ports| ports.len() == 1);
+    let ports = slice.ports.as_deref().unwrap_or_default();
+    let named = ports.iter().find(|port| port.name.as_deref().unwrap_or_default() == wanted);
+    // A slice written by hand often leaves out the name of an only port.
+    let port = named.or_else(|| ports.first().filter(|port| alone && ports.len() == 1 && port.name.is_none()));
+    let number = port.and_then(|port| match port.port {
+        Some(number) => Some(number),
+        // No number means every port: then the Service's own targetPort tells.
+        None => match &service_port.target_port {
+            Some(IntOrString::Int(number)) if *number > 0 => Some(*number),
+            Some(IntOrString::String(_)) => None,
+            _ => Some(service_port.port),
+        },
+    });
+    let number = number.and_then(|number| u16::try_from(number).ok());
+    slice
+        .endpoints
+        .iter()
+        .flatten()
+        .filter(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true))
+        // All addresses of one endpoint reach the same Pod.
+        .filter_map(|endpoint| endpoint.addresses.first()?.parse::<IpAddr>().ok())
+        .filter_map(move |address| Some(SocketAddr::new(address, number?)))
+}

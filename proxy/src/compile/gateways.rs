@@ -1,0 +1,167 @@
+//! Gateways of our classes: their own conditions and the listeners that go into the table.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
+
+use super::{
+    Addresses, ClassVerdict, GatewayVerdict, Verdict,
+    certificates::Certificates,
+    classes,
+    grants::Grants,
+    listeners::{ListenerPlan, Sockets, conflicts_within},
+    verdict::{Problem, condition, reason},
+};
+use crate::{
+    resources::Set,
+    types::{Gateway, Key},
+};
+
+/// One Gateway of ours on its way into the table.
+pub struct GatewayPlan<'a> {
+    pub key: &'a Key,
+    gateway: &'a Gateway,
+    pub listeners: Vec<ListenerPlan<'a>>,
+    /// Empty when nothing is to be served.
+    pub addresses: &'a [IpAddr],
+    not_accepted: Option<Problem>,
+    /// Reason and message of `Programmed`.
+    no_address: Option<Problem>,
+}
+
+/// Older Gateways first, as where two of them want the same socket.
+pub fn plan<'a>(
+    set: &'a Set,
+    classes: &BTreeMap<String, ClassVerdict>,
+    addresses: &'a Addresses,
+    grants: &'a Grants<'a>,
+) -> Vec<GatewayPlan<'a>> {
+    let served = |gateway: &Gateway| classes.get(&gateway.spec.gateway_class_name).is_some_and(classes::accepted);
+    let mut ours: Vec<_> = set.gateways.iter().filter(|(_, gateway)| served(gateway)).collect();
+    ours.sort_by_key(|(key, gateway)| (super::created(&gateway.metadata), *key));
+    let mut certificates = Certificates::new(set, grants);
+    let mut sockets = Sockets::default();
+    ours.into_iter()
+        .map(|(key, gateway)| {
+            let mut plan = GatewayPlan::new(key, gateway, addresses.get(key), &mut certificates);
+            conflicts_within(&mut plan.listeners);
+            for listener in plan.listeners.iter_mut().filter(|listener| listener.is_accepted()) {
+                sockets.claim(listener, plan.addresses);
+            }
+            plan
+        })
+        .collect()
+}
+
+/// Where each Gateway stands in the list.
+pub fn by_key<'a>(plans: &[GatewayPlan<'a>]) -> HashMap<&'a Key, usize> {
+    plans.iter().enumerate().map(|(at, plan)| (plan.key, at)).collect()
+}
+
+impl<'a> GatewayPlan<'a> {
+    fn new(
+        key: &'a Key,
+        gateway: &'a Gateway,
+        given: Option<&'a Result<Vec<IpAddr>, super::AddressProblem>>,
+        certificates: &mut Certificates<'_>,
+    ) -> Self {
+        let spec = &gateway.spec;
+        let listeners = spec.listeners.iter().enumerate();
+        let listeners = listeners.map(|(at, spec)| ListenerPlan::new(key, spec, at, certificates)).collect();
+        let mut plan =
+            Self { key, gateway, listeners, addresses: &[], not_accepted: refused(gateway), no_address: None };
+        match given {
+            Some(Ok(addresses)) if !addresses.is_empty() => plan.addresses = addresses,
+            Some(Err(problem)) if problem.reason == reason::UNSUPPORTED_ADDRESS => {
+                plan.not_accepted.get_or_insert(Problem::new(problem.reason, problem.message.clone()));
+            }
+            Some(Err(problem)) => plan.no_address = Some(Problem::new(problem.reason, problem.message.clone())),
+            Some(Ok(_)) | None => {
+                let message = "no address has been assigned yet";
+                plan.no_address = Some(Problem::new(reason::ADDRESS_NOT_ASSIGNED, message));
+            }
+        }
+        if plan.not_accepted.is_some() {
+            plan.addresses = &[];
+        }
+        plan
+    }
+
+    /// What keeps the whole Gateway off the network.
+    fn kept_off(&self) -> Result<(), Problem> {
+        if let Some(problem) = &self.not_accepted {
+            return Err(Problem::new(reason::INVALID, problem.message.clone()));
+        }
+        match &self.no_address {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(()),
+        }
+    }
+
+    pub fn verdict(&self) -> GatewayVerdict {
+        let kept_off = self.kept_off();
+        // The reasons of addresses are the Gateway's; a listener is just not ready yet.
+        let for_listeners = kept_off.as_ref().err().map(|problem| Problem {
+            reason: if problem.reason == reason::INVALID { reason::INVALID } else { reason::PENDING },
+            message: problem.message.clone(),
+        });
+        let listeners: Vec<_> =
+            self.listeners.iter().map(|listener| listener.verdict(self.addresses, for_listeners.as_ref())).collect();
+        let conditions = vec![self.accepted(), self.programmed(&kept_off)];
+        GatewayVerdict {
+            generation: self.gateway.generation(),
+            addresses: self.addresses.to_vec(),
+            conditions,
+            listeners,
+        }
+    }
+
+    fn accepted(&self) -> Verdict {
+        if let Some(problem) = &self.not_accepted {
+            return Verdict::no(condition::ACCEPTED, problem.reason, problem.message.clone());
+        }
+        let bad: Vec<_> = self.listeners.iter().filter(|listener| !listener.is_servable()).collect();
+        if bad.is_empty() && !self.listeners.is_empty() {
+            return Verdict::yes(condition::ACCEPTED, reason::ACCEPTED, "the Gateway is valid");
+        }
+        let names: Vec<_> = bad.iter().map(|listener| format!("\"{}\"", listener.spec.name)).collect();
+        let message = match names.as_slice() {
+            [] => "the Gateway has no listener: add one to spec.listeners".to_owned(),
+            names => format!("not valid: listener {}; their own conditions say why", names.join(", ")),
+        };
+        // A listener that only lacks its certificate is accepted, and so is its Gateway.
+        let status = self.listeners.iter().any(ListenerPlan::is_accepted);
+        Verdict { type_: condition::ACCEPTED, status, reason: reason::LISTENERS_NOT_VALID, message }
+    }
+
+    fn programmed(&self, kept_off: &Result<(), Problem>) -> Verdict {
+        if let Err(problem) = kept_off {
+            return Verdict::no(condition::PROGRAMMED, problem.reason, problem.message.clone());
+        }
+        if !self.listeners.iter().any(ListenerPlan::is_servable) {
+            let message = "no listener can be served; their own conditions say why";
+            return Verdict::no(condition::PROGRAMMED, reason::INVALID, message);
+        }
+        Verdict::yes(condition::PROGRAMMED, reason::PROGRAMMED, "the Gateway is served")
+    }
+}
+
+/// What is wrong with the Gateway itself.
+fn refused(gateway: &Gateway) -> Option<Problem> {
+    let parameters =
+        gateway.spec.infrastructure.as_ref().and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
+    if let Some(parameters) = parameters {
+        let message = format!(
+            "gwproxy takes no parameters of kind \"{}\" in group \"{}\": remove spec.infrastructure.parametersRef",
+            parameters.kind, parameters.group
+        );
+        return Some(Problem::new(reason::INVALID_PARAMETERS, message));
+    }
+    gateway.spec.addresses.iter().enumerate().find_map(|(at, address)| {
+        let type_ = address.type_.as_deref().filter(|type_| *type_ != "IPAddress")?;
+        let message =
+            format!("addresses of type \"{type_}\" are not supported: use IPAddress in spec.addresses[{at}].type");
+        Some(Problem::new(reason::UNSUPPORTED_ADDRESS, message))
+    })
+}

@@ -1,0 +1,165 @@
+//! What a compilation gave, as text that a reviewer can read.
+
+use std::fmt::Write as _;
+
+use super::*;
+use crate::table::{
+    Backend, Endpoints, HeaderEdits, Mirror, Outcome, Rule, Target,
+    route::{PathMatcher, RouteMatch, ValueMatcher},
+};
+
+pub(super) fn dump(compiled: &Compiled) -> String {
+    let mut out = String::new();
+    verdicts(&mut out, &compiled.verdicts).expect("writing to a String cannot fail");
+    table(&mut out, &compiled.table).expect("writing to a String cannot fail");
+    out
+}
+
+fn conditions(out: &mut String, indent: &str, all: &[Verdict]) -> std::fmt::Result {
+    for one in all {
+        let status = if one.status { "True" } else { "False" };
+        writeln!(out, "{indent}- {}: {status} {}, {:?}", one.type_, one.reason, one.message)?;
+    }
+    Ok(())
+}
+
+fn verdicts(out: &mut String, all: &Verdicts) -> std::fmt::Result {
+    writeln!(out, "classes:")?;
+    for (name, class) in &all.classes {
+        writeln!(out, "  {name}:")?;
+        conditions(out, "  ", &class.conditions)?;
+    }
+    writeln!(out, "gateways:")?;
+    for (key, gateway) in &all.gateways {
+        writeln!(out, "  {key}:\n    addresses: {:?}\n    conditions:", gateway.addresses)?;
+        conditions(out, "    ", &gateway.conditions)?;
+        for listener in &gateway.listeners {
+            let kinds: Vec<_> = listener.supported_kinds.iter().map(|kind| kind.kind.as_str()).collect();
+            writeln!(out, "    listener {}:", listener.name)?;
+            writeln!(out, "      kinds: {kinds:?}\n      attachedRoutes: {}", listener.attached_routes)?;
+            writeln!(out, "      binds: {:?}", listener.binds)?;
+            conditions(out, "      ", &listener.conditions)?;
+        }
+    }
+    writeln!(out, "routes:")?;
+    for (key, route) in &all.http_routes {
+        writeln!(out, "  {key}:")?;
+        for one in &route.parents {
+            let parent = &one.parent;
+            let namespace = parent.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+            let section = parent.section_name.as_ref().map(|name| format!(" section {name}")).unwrap_or_default();
+            let port = parent.port.map(|port| format!(" port {port}")).unwrap_or_default();
+            writeln!(out, "    parent {namespace}{}{section}{port}:", parent.name)?;
+            conditions(out, "    ", &one.conditions)?;
+        }
+    }
+    Ok(())
+}
+
+fn table(out: &mut String, table: &Table) -> std::fmt::Result {
+    writeln!(out, "table:")?;
+    for bind in &table.binds {
+        writeln!(out, "  {} {:?}:", bind.address, bind.protocol)?;
+        for (hostname, listener) in bind.listeners.iter() {
+            let secrets: Vec<_> =
+                listener.tls.iter().flat_map(|tls| &tls.certificates).map(|one| one.secret.to_string()).collect();
+            let tls = if secrets.is_empty() { String::new() } else { format!(" tls {secrets:?}") };
+            writeln!(out, "    listener {}/{} {hostname:?}{tls}:", listener.gateway, listener.name)?;
+            for (hostname, routes) in listener.routes.iter() {
+                writeln!(out, "      host {hostname:?}:")?;
+                for one in routes.matches() {
+                    let id = &one.rule.route;
+                    writeln!(out, "      - {}\n        rule {} {}", matched(one), id.key, id.rule)?;
+                    rule(out, &one.rule)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn value(matcher: &ValueMatcher) -> String {
+    match matcher {
+        ValueMatcher::Exact(value) => format!("={value:?}"),
+        ValueMatcher::Regex(regex) => format!("~{:?}", regex.as_str()),
+    }
+}
+
+fn matched(one: &RouteMatch) -> String {
+    let mut text = match &one.path {
+        PathMatcher::Exact(path) => format!("exact {path}"),
+        PathMatcher::Prefix(prefix) => format!("prefix {prefix}/"),
+        PathMatcher::Regex(regex) => format!("regex {regex}"),
+    };
+    if let Some(method) = &one.method {
+        write!(text, " method {method}").expect("writing to a String cannot fail");
+    }
+    for (name, matcher) in &one.headers {
+        write!(text, " header {name}{}", value(matcher)).expect("writing to a String cannot fail");
+    }
+    for (name, matcher) in &one.query {
+        write!(text, " query {name}{}", value(matcher)).expect("writing to a String cannot fail");
+    }
+    text
+}
+
+fn edits(out: &mut String, indent: &str, what: &str, edits: &HeaderEdits) -> std::fmt::Result {
+    if edits.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{indent}{what} set {:?} add {:?} remove {:?}", edits.set, edits.add, edits.remove)
+}
+
+fn endpoints(endpoints: &Endpoints) -> String {
+    let all: Vec<_> = endpoints.addresses.entries().map(ToString::to_string).collect();
+    format!("{:?} {}", endpoints.protocol, all.join(" "))
+}
+
+fn mirrors(out: &mut String, indent: &str, mirrors: &[Mirror]) -> std::fmt::Result {
+    for one in mirrors {
+        let share = (one.numerator, one.denominator);
+        writeln!(out, "{indent}mirror {}/{} to {}: {}", share.0, share.1, one.backend, endpoints(&one.endpoints))?;
+    }
+    Ok(())
+}
+
+fn rule(out: &mut String, rule: &Rule) -> std::fmt::Result {
+    let indent = "          ";
+    edits(out, indent, "request headers", &rule.request_headers)?;
+    edits(out, indent, "response headers", &rule.response_headers)?;
+    if let Some(rewrite) = &rule.rewrite {
+        writeln!(out, "{indent}rewrite hostname {:?} path {:?}", rewrite.hostname, rewrite.path)?;
+    }
+    mirrors(out, indent, &rule.mirrors)?;
+    if rule.timeouts != crate::table::Timeouts::default() {
+        writeln!(out, "{indent}timeouts {:?} {:?}", rule.timeouts.request, rule.timeouts.backend_request)?;
+    }
+    match &rule.outcome {
+        Outcome::Redirect(to, _) => writeln!(
+            out,
+            "{indent}redirect {} scheme {:?} hostname {:?} port {:?} path {:?}",
+            to.status.as_u16(),
+            to.scheme,
+            to.hostname,
+            to.port,
+            to.path
+        ),
+        Outcome::Respond(status, why, _) => writeln!(out, "{indent}respond {} {why:?}", status.as_u16()),
+        Outcome::Forward(picker) => picker.weighted().try_for_each(|(weight, one)| backend(out, indent, weight, one)),
+    }
+}
+
+fn backend(out: &mut String, indent: &str, weight: u64, one: &Backend) -> std::fmt::Result {
+    let target = match &one.target {
+        Target::Endpoints(all) => endpoints(all),
+        Target::Fail(status, why) => format!("fail {} {why:?}", status.as_u16()),
+    };
+    writeln!(out, "{indent}backend {}:{} weight {weight}: {target}", one.key, one.port)?;
+    let indent = &format!("{indent}  ");
+    edits(out, indent, "request headers", &one.request_headers)?;
+    edits(out, indent, "response headers", &one.response_headers)?;
+    if let Some(rewrite) = &one.rewrite {
+        writeln!(out, "{indent}rewrite hostname {:?} path {:?}", rewrite.hostname, rewrite.path)?;
+    }
+    mirrors(out, indent, &one.mirrors)
+}

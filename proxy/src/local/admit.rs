@@ -1,0 +1,49 @@
+//! Where a kind's own rules meet the API: the server calls [`Admit`] once per write, before the
+//! object is stored.
+
+use serde_json::Value;
+
+/// Defaults, prunes and validates one object.
+///
+/// Contract: `object` is changed in place (defaults filled in, unknown fields removed), whatever
+/// is returned. `old` is the stored object on updates and `None` on creation. A kind the
+/// implementation does not know is left alone and is never refused.
+pub trait Admit: Send + Sync {
+    fn admit(&self, group: &str, kind: &str, object: &mut Value, old: Option<&Value>) -> Admitted;
+
+    /// The OpenAPI schema of the kind, for `/openapi/v3`; kinds without one accept any field.
+    fn schema(&self, _group: &str, _kind: &str) -> Option<Value> {
+        None
+    }
+}
+
+/// What [`Admit::admit`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// Why the object is refused; empty when it is accepted.
+    pub errors: Vec<FieldError>,
+    /// Paths of fields which the kind does not have and which were removed, for
+    /// `fieldValidation=Strict` and `Warn`.
+    pub unknown: Vec<String>,
+}
+
+/// One reason for a refusal, as a kube-apiserver's Status lists it among its causes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// Path of the field, such as `spec.rules[0].matches`.
+    pub field: String,
+    pub kind: FieldErrorKind,
+    /// The whole message after the path, such as `Invalid value: "x": must be ...`.
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldErrorKind {
+    Required,
+    Invalid,
+    NotSupported,
+    TooLong,
+    TooMany,
+    Duplicate,
+    Forbidden,
+}

@@ -1,0 +1,166 @@
+//! The kinds that the API serves. Verbs know a [`Kind`] only, never a particular one.
+
+mod builtin;
+mod cells;
+mod rules;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::Value;
+
+use super::status::StatusError;
+use super::store::{Key, Txn};
+pub use cells::Column;
+pub(super) use rules::PERMANENT;
+
+/// How one kind is named, served and kept.
+pub struct Kind {
+    pub group: String,
+    /// Served versions, the preferred one first. All have the same shape.
+    pub versions: Vec<String>,
+    /// The version in which objects are stored.
+    pub storage: String,
+    pub kind: String,
+    pub plural: String,
+    pub singular: String,
+    pub short_names: Vec<String>,
+    pub categories: Vec<String>,
+    pub namespaced: bool,
+    /// Has a `/status` subresource: `status` is then ignored everywhere else.
+    pub has_status: bool,
+    /// Whether `metadata.generation` is kept.
+    pub has_generation: bool,
+    /// Known to kubectl by its Go type: strategic merge patch and unconditional updates are
+    /// allowed, and items of lists do not repeat their kind.
+    pub typed: bool,
+    /// Answers to a creation and is never stored, such as an access review.
+    pub ephemeral: bool,
+    pub columns: Vec<Column>,
+    /// Paths which a field selector may name, besides `metadata.name` and `metadata.namespace`.
+    pub selectable: Vec<String>,
+    pub rules: Arc<dyn Rules>,
+}
+
+/// What a kind does beyond being stored. Runs inside the transaction of the write.
+pub trait Rules: Send + Sync {
+    /// Fills in and checks an object that is about to be stored.
+    fn prepare(
+        &self,
+        _kind: &Kind,
+        _txn: &Txn<'_>,
+        _object: &mut Value,
+        _old: Option<&Value>,
+    ) -> Result<(), StatusError> {
+        Ok(())
+    }
+
+    /// Takes over a deletion: returns the object as it is now, which stays, or `None` to have it
+    /// removed by the caller.
+    fn delete(
+        &self,
+        _txn: &mut Txn<'_>,
+        _registry: &Registry,
+        _key: &Key,
+        _object: &Value,
+    ) -> Result<Option<Arc<Value>>, StatusError> {
+        Ok(None)
+    }
+}
+
+impl Kind {
+    /// `plural.group`, as errors name the resource.
+    pub fn resource(&self) -> String {
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// `Kind.group`, as validation errors name it.
+    pub fn qualified(&self) -> String {
+        if self.group.is_empty() { self.kind.clone() } else { format!("{}.{}", self.kind, self.group) }
+    }
+
+    pub fn list_kind(&self) -> String {
+        format!("{}List", self.kind)
+    }
+
+    pub fn api_version(&self, version: &str) -> String {
+        if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
+    }
+
+    pub fn serves(&self, version: &str) -> bool {
+        self.versions.iter().any(|served| served == version)
+    }
+
+    pub fn key(&self, namespace: &str, name: &str) -> Key {
+        Key::new(&self.group, &self.plural, namespace, name)
+    }
+
+    pub fn verbs(&self) -> &'static [&'static str] {
+        if self.ephemeral {
+            &["create"]
+        } else {
+            &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+        }
+    }
+}
+
+/// All kinds that are served. Kinds may come and go while the server runs.
+#[derive(Default)]
+pub struct Registry {
+    kinds: RwLock<BTreeMap<(String, String), Arc<Kind>>>,
+}
+
+impl Registry {
+    /// The kinds that are built in.
+    pub fn builtin() -> Self {
+        let registry = Self::default();
+        for kind in builtin::kinds() {
+            registry.register(kind);
+        }
+        registry
+    }
+
+    pub fn register(&self, kind: Kind) {
+        let key = (kind.group.clone(), kind.plural.clone());
+        self.kinds.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(kind));
+    }
+
+    /// The kind that is served as `plural` in this group and version.
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
+        self.resource(group, plural).filter(|kind| kind.serves(version))
+    }
+
+    /// The kind of this name in this group and version.
+    pub fn find_kind(&self, api_version: &str, kind: &str) -> Option<Arc<Kind>> {
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        self.all().into_iter().find(|found| found.group == group && found.kind == kind && found.serves(version))
+    }
+
+    pub fn resource(&self, group: &str, plural: &str) -> Option<Arc<Kind>> {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        kinds.get(&(group.to_owned(), plural.to_owned())).cloned()
+    }
+
+    /// All kinds, ordered by group and plural.
+    pub fn all(&self) -> Vec<Arc<Kind>> {
+        self.kinds.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Groups in order, each with its versions, the preferred one first.
+    pub fn groups(&self) -> Vec<(String, Vec<String>)> {
+        let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+        for kind in self.all() {
+            if groups.last().is_none_or(|(group, _)| *group != kind.group) {
+                groups.push((kind.group.clone(), Vec::new()));
+            }
+            if let Some((_, versions)) = groups.last_mut() {
+                for version in &kind.versions {
+                    if !versions.contains(version) {
+                        versions.push(version.clone());
+                    }
+                }
+            }
+        }
+        groups
+    }
+}

@@ -1,0 +1,246 @@
+//! The kinds that are there from the start.
+
+use std::sync::Arc;
+
+use super::cells::{self, Column};
+use super::rules::{Namespaces, Plain, Reviews, Secrets, Services};
+use super::{Kind, Rules};
+
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+
+struct Build(Kind);
+
+fn kind(group: &str, name: &str, plural: &str) -> Build {
+    Build(Kind {
+        group: group.into(),
+        versions: vec!["v1".into()],
+        storage: "v1".into(),
+        kind: name.into(),
+        plural: plural.into(),
+        singular: name.to_ascii_lowercase(),
+        short_names: Vec::new(),
+        categories: Vec::new(),
+        namespaced: true,
+        has_status: false,
+        has_generation: false,
+        typed: true,
+        ephemeral: false,
+        columns: vec![Column::age()],
+        selectable: Vec::new(),
+        rules: Arc::new(Plain),
+    })
+}
+
+/// A kind of the Gateway API: a custom resource to every client.
+fn gateway_api(name: &str, plural: &str, short: &[&str]) -> Build {
+    kind(GATEWAY_API, name, plural).custom().short(short).category("gateway-api").status().generation()
+}
+
+impl Build {
+    fn custom(mut self) -> Self {
+        self.0.typed = false;
+        self
+    }
+
+    fn short(mut self, names: &[&str]) -> Self {
+        self.0.short_names = names.iter().map(|&name| name.into()).collect();
+        self
+    }
+
+    fn category(mut self, category: &str) -> Self {
+        self.0.categories = vec![category.into()];
+        self
+    }
+
+    fn cluster(mut self) -> Self {
+        self.0.namespaced = false;
+        self
+    }
+
+    fn status(mut self) -> Self {
+        self.0.has_status = true;
+        self
+    }
+
+    fn no_status(mut self) -> Self {
+        self.0.has_status = false;
+        self
+    }
+
+    fn generation(mut self) -> Self {
+        self.0.has_generation = true;
+        self
+    }
+
+    fn versions(mut self, versions: &[&str]) -> Self {
+        self.0.versions = versions.iter().map(|&version| version.into()).collect();
+        self
+    }
+
+    fn ephemeral(mut self) -> Self {
+        self.0.ephemeral = true;
+        self
+    }
+
+    fn columns(mut self, columns: Vec<Column>) -> Self {
+        self.0.columns = columns;
+        self
+    }
+
+    fn selectable(mut self, fields: &[&str]) -> Self {
+        self.0.selectable = fields.iter().map(|&field| field.into()).collect();
+        self
+    }
+
+    fn rules(mut self, rules: impl Rules + 'static) -> Self {
+        self.0.rules = Arc::new(rules);
+        self
+    }
+}
+
+pub(super) fn kinds() -> impl Iterator<Item = Kind> {
+    core().into_iter().chain(platform()).chain(gateway()).map(|build| build.0)
+}
+
+fn core() -> Vec<Build> {
+    let event = |group| {
+        kind(group, "Event", "events").short(&["ev"]).columns(cells::event()).selectable(&[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "reason",
+            "type",
+            "reportingComponent",
+        ])
+    };
+    vec![
+        kind("", "Namespace", "namespaces")
+            .short(&["ns"])
+            .cluster()
+            .status()
+            .columns(cells::namespace())
+            .selectable(&["status.phase"])
+            .rules(Namespaces),
+        kind("", "Service", "services")
+            .short(&["svc"])
+            .category("all")
+            .status()
+            .columns(cells::service())
+            .selectable(&["spec.clusterIP", "spec.type"])
+            .rules(Services),
+        kind("", "Endpoints", "endpoints").short(&["ep"]).columns(cells::endpoints()),
+        kind("", "Secret", "secrets").columns(cells::secret()).selectable(&["type"]).rules(Secrets),
+        kind("", "ConfigMap", "configmaps").short(&["cm"]).columns(cells::config_map()),
+        kind("", "Pod", "pods").short(&["po"]).category("all").status().generation().columns(cells::pod()).selectable(
+            &[
+                "spec.nodeName",
+                "spec.restartPolicy",
+                "spec.schedulerName",
+                "spec.serviceAccountName",
+                "status.phase",
+                "status.podIP",
+            ],
+        ),
+        event(""),
+        kind("", "ServiceAccount", "serviceaccounts").short(&["sa"]).columns(cells::service_account()),
+        kind("", "Node", "nodes")
+            .short(&["no"])
+            .cluster()
+            .status()
+            .columns(cells::node())
+            .selectable(&["spec.unschedulable"]),
+        event("events.k8s.io"),
+    ]
+}
+
+fn platform() -> Vec<Build> {
+    vec![
+        kind("apps", "Deployment", "deployments")
+            .short(&["deploy"])
+            .category("all")
+            .status()
+            .generation()
+            .columns(cells::deployment()),
+        kind("apps", "ReplicaSet", "replicasets")
+            .short(&["rs"])
+            .category("all")
+            .status()
+            .generation()
+            .columns(cells::replica_set())
+            .selectable(&["status.replicas"]),
+        kind("apps", "DaemonSet", "daemonsets")
+            .short(&["ds"])
+            .category("all")
+            .status()
+            .generation()
+            .columns(cells::daemon_set()),
+        kind("discovery.k8s.io", "EndpointSlice", "endpointslices").generation().columns(cells::endpoint_slice()),
+        kind("networking.k8s.io", "Ingress", "ingresses")
+            .short(&["ing"])
+            .status()
+            .generation()
+            .columns(cells::ingress()),
+        kind("networking.k8s.io", "IngressClass", "ingressclasses")
+            .cluster()
+            .generation()
+            .columns(cells::ingress_class()),
+        kind("networking.k8s.io", "NetworkPolicy", "networkpolicies")
+            .short(&["netpol"])
+            .generation()
+            .columns(cells::network_policy()),
+        kind("coordination.k8s.io", "Lease", "leases").columns(cells::lease()),
+        kind("authorization.k8s.io", "SelfSubjectAccessReview", "selfsubjectaccessreviews")
+            .cluster()
+            .ephemeral()
+            .rules(Reviews),
+        kind("authorization.k8s.io", "SelfSubjectRulesReview", "selfsubjectrulesreviews")
+            .cluster()
+            .ephemeral()
+            .rules(Reviews),
+        kind("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions")
+            .short(&["crd", "crds"])
+            .category("api-extensions")
+            .cluster()
+            .status()
+            .generation()
+            .columns(cells::custom_resource_definition()),
+    ]
+}
+
+fn gateway() -> Vec<Build> {
+    vec![
+        gateway_api("GatewayClass", "gatewayclasses", &["gc"]).cluster().columns(vec![
+            Column::path("Controller", "string", ".spec.controllerName"),
+            Column::path("Accepted", "string", ".status.conditions[?(@.type==\"Accepted\")].status"),
+            Column::created(),
+            Column::path("Description", "string", ".spec.description").wide(),
+        ]),
+        gateway_api("Gateway", "gateways", &["gtw"]).columns(vec![
+            Column::path("Class", "string", ".spec.gatewayClassName"),
+            Column::path("Address", "string", ".status.addresses[*].value"),
+            Column::path("Programmed", "string", ".status.conditions[?(@.type==\"Programmed\")].status"),
+            Column::created(),
+        ]),
+        gateway_api("HTTPRoute", "httproutes", &[]).columns(hostnames()),
+        gateway_api("GRPCRoute", "grpcroutes", &[]).columns(hostnames()),
+        gateway_api("TLSRoute", "tlsroutes", &[]).columns(vec![Column::created()]),
+        gateway_api("TCPRoute", "tcproutes", &[]).columns(vec![Column::created()]),
+        gateway_api("UDPRoute", "udproutes", &[]).columns(vec![Column::created()]),
+        gateway_api("ListenerSet", "listenersets", &["lset"]).columns(vec![
+            Column::path("Accepted", "string", ".status.conditions[?(@.type==\"Accepted\")].status"),
+            Column::path("Programmed", "string", ".status.conditions[?(@.type==\"Programmed\")].status"),
+            Column::created(),
+        ]),
+        gateway_api("BackendTLSPolicy", "backendtlspolicies", &["btlspolicy"]).columns(vec![Column::created()]),
+        gateway_api("ReferenceGrant", "referencegrants", &["refgrant"])
+            .no_status()
+            .versions(&["v1", "v1beta1"])
+            .columns(vec![Column::created()]),
+    ]
+}
+
+fn hostnames() -> Vec<Column> {
+    vec![Column::path("Hostnames", "string", ".spec.hostnames"), Column::created()]
+}

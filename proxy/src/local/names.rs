@@ -1,0 +1,117 @@
+//! Which names, labels and annotations objects may have, in the words of a kube-apiserver.
+
+use serde_json::Value;
+
+use super::admit::{FieldError, FieldErrorKind};
+use super::kinds::Kind;
+
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+const SERVICE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const ANNOTATIONS: usize = 256 << 10;
+
+fn dns_label(text: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let bytes = text.as_bytes();
+    matches!((bytes.first(), bytes.last()), (Some(&first), Some(&last)) if inner(first) && inner(last))
+        && bytes.iter().all(|&c| inner(c) || c == b'-')
+}
+
+fn qualified_part(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    matches!((bytes.first(), bytes.last()), (Some(first), Some(last)) if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric())
+        && bytes.iter().all(|&c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+}
+
+fn name(kind: &Kind, text: &str) -> Result<(), String> {
+    let (longest, valid, words) = match kind.plural.as_str() {
+        "services" if kind.group.is_empty() => {
+            (63, dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()), SERVICE)
+        }
+        "namespaces" if kind.group.is_empty() => (63, dns_label(text), LABEL),
+        _ => (253, text.split('.').all(dns_label), SUBDOMAIN),
+    };
+    if text.len() > longest {
+        return Err(format!("must be no more than {longest} characters"));
+    }
+    if valid { Ok(()) } else { Err(words.to_owned()) }
+}
+
+/// Checks a label's or an annotation's key, such as `example.com/name`.
+pub(super) fn label_key(key: &str) -> Result<(), String> {
+    let (prefix, part) = match key.split_once('/') {
+        Some((prefix, part)) => (Some(prefix), part),
+        None => (None, key),
+    };
+    let invalid = |why: &str| Err(format!("Invalid value: {key:?}: {why}"));
+    if let Some(prefix) = prefix {
+        if prefix.is_empty() {
+            return invalid("prefix part must be non-empty");
+        }
+        if prefix.len() > 253 || !prefix.split('.').all(dns_label) {
+            return invalid(&format!("prefix part {SUBDOMAIN}"));
+        }
+    }
+    if part.is_empty() {
+        return invalid("name part must be non-empty");
+    }
+    if part.len() > 63 {
+        return invalid("name part must be no more than 63 characters");
+    }
+    if qualified_part(part) { Ok(()) } else { invalid(QUALIFIED) }
+}
+
+pub(super) fn label_value(value: &str) -> Result<(), String> {
+    if value.len() > 63 {
+        return Err(format!("Invalid value: {value:?}: must be no more than 63 characters"));
+    }
+    if value.is_empty() || qualified_part(value) { Ok(()) } else { Err(format!("Invalid value: {value:?}: {VALUE}")) }
+}
+
+/// What is wrong with the object's metadata.
+pub(super) fn check(kind: &Kind, object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut push = |field: &str, kind, message| errors.push(FieldError { field: field.into(), kind, message });
+    let metadata = &object["metadata"];
+    let own = metadata["name"].as_str().unwrap_or_default();
+    if own.is_empty() {
+        push("metadata.name", FieldErrorKind::Required, "Required value: name or generateName is required".into());
+    } else if let Err(why) = name(kind, own) {
+        push("metadata.name", FieldErrorKind::Invalid, format!("Invalid value: {own:?}: {why}"));
+    }
+    for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
+        let value =
+            value.as_str().map_or_else(|| Err(format!("Invalid value: {value}: must be a string")), label_value);
+        for message in [label_key(key), value].into_iter().filter_map(Result::err) {
+            push("metadata.labels", FieldErrorKind::Invalid, message);
+        }
+    }
+    let mut size = 0;
+    for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
+        if let Err(message) = label_key(&key.to_ascii_lowercase()) {
+            push("metadata.annotations", FieldErrorKind::Invalid, message);
+        }
+        match value.as_str() {
+            Some(value) => size += key.len() + value.len(),
+            None => push(
+                "metadata.annotations",
+                FieldErrorKind::Invalid,
+                format!("Invalid value: {value}: must be a string"),
+            ),
+        }
+    }
+    if size > ANNOTATIONS {
+        let message = format!("Too long: may not be more than {ANNOTATIONS} bytes");
+        push("metadata.annotations", FieldErrorKind::TooLong, message);
+    }
+    for finalizer in metadata["finalizers"].as_array().into_iter().flatten() {
+        if let Err(message) =
+            finalizer.as_str().map_or_else(|| Err("Invalid value: must be a string".into()), label_key)
+        {
+            push("metadata.finalizers", FieldErrorKind::Invalid, message);
+        }
+    }
+    errors
+}

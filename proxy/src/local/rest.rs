@@ -1,0 +1,375 @@
+//! The REST protocol: from an HTTP request to a verb and back.
+
+mod accept;
+mod answer;
+mod request;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use self::accept::{Accept, Shape};
+use self::request::{Params, Path, Resource};
+use super::auth::Auth;
+use super::patch::Patch;
+use super::selector::Selector;
+use super::status::StatusError;
+use super::store::{Snapshot, Unreachable};
+use super::table;
+use super::verbs::{DeleteOptions, Resources, Target, WriteOptions, Written, as_version};
+use super::watch::{self, Start};
+use super::{discovery, openapi, proto};
+
+/// What a kube-apiserver takes at most.
+const BODY: usize = 3 << 20;
+/// How long a list waits for a revision that does not exist yet.
+const FRESH: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// How long a body may take to arrive.
+const SLOW: std::time::Duration = std::time::Duration::from_secs(60);
+
+pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+/// Answers every request of the API.
+#[derive(Clone)]
+pub(super) struct Rest {
+    pub(super) resources: Resources,
+    pub(super) auth: Arc<Auth>,
+    /// Ends the watches when the server stops.
+    pub(super) stop: CancellationToken,
+}
+
+impl Rest {
+    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let accept = Accept::of(request.headers());
+        match self.try_answer(request, accept).await {
+            Ok(response) => response,
+            Err(error) => answer::failure(&error, accept),
+        }
+    }
+
+    async fn try_answer<B>(&self, request: Request<B>, accept: Accept) -> Result<Response<Body>, StatusError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        self.auth.check_host(&request)?;
+        let path = Path::parse(request.uri().path())?;
+        if let Path::Health = path {
+            return Ok(answer::text(200, "ok"));
+        }
+        self.auth.check_token(request.headers())?;
+        let params = Params::parse(request.uri().query().unwrap_or_default());
+        match path {
+            Path::Health => Ok(answer::text(200, "ok")),
+            Path::Unknown => Ok(answer::text(404, "404 page not found\n")),
+            Path::Resource(resource) => self.resource(request, accept, resource, &params).await,
+            _ if request.method() != Method::GET => Err(StatusError::method_not_allowed()),
+            Path::Version => Ok(answer::json(200, &discovery::version())),
+            Path::OpenApi(path) => match openapi::document(&self.resources, &path) {
+                Some(document) => Ok(answer::json(200, &document)),
+                None => Ok(answer::text(404, "404 page not found\n")),
+            },
+            Path::Discovery(path) => {
+                match discovery::document(&self.resources.registry, &path, accept.shape == Shape::Discovery) {
+                    Some((document, aggregated)) => Ok(answer::discovery(&document, aggregated)),
+                    None => Ok(answer::text(404, "404 page not found\n")),
+                }
+            }
+        }
+    }
+
+    async fn resource<B>(
+        &self,
+        request: Request<B>,
+        accept: Accept,
+        resource: Resource,
+        params: &Params,
+    ) -> Result<Response<Body>, StatusError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let Resource { group, version, plural, namespace, name, subresource } = resource;
+        let found = self.resources.registry.find(&group, &version, &plural);
+        let Some(kind) = found.filter(|kind| kind.namespaced || namespace.is_none()) else {
+            return Ok(answer::text(404, "404 page not found\n"));
+        };
+        let status = match subresource.as_deref() {
+            None => false,
+            Some("status") if kind.has_status => true,
+            Some(_) => return Ok(answer::text(404, "404 page not found\n")),
+        };
+        if !accept.acceptable {
+            return Err(StatusError::not_acceptable());
+        }
+        let everywhere = kind.namespaced && namespace.is_none();
+        let target = Target { kind: kind.clone(), version, namespace: namespace.unwrap_or_default() };
+        let method = request.method().clone();
+        if kind.ephemeral && method != Method::POST {
+            return Err(StatusError::method_not_allowed());
+        }
+        let watching = params.is_true("watch");
+        match (method, name) {
+            (Method::GET, None) if watching => self.watch(&target, accept, params, None).await,
+            (Method::GET, None) => self.list(&target, accept, params).await,
+            (Method::GET, Some(name)) if watching => self.watch(&target, accept, params, Some(name)).await,
+            (Method::GET, Some(name)) => {
+                if everywhere {
+                    return Ok(answer::text(404, "404 page not found\n"));
+                }
+                let object = self.resources.get(&target, &name)?;
+                Ok(self.one(200, &target, accept, params, object.as_ref().clone()))
+            }
+            // Reviews may be created without a namespace; whatever is stored needs one.
+            (Method::POST, None) if !everywhere => {
+                let options = params.write_options()?;
+                let content = content_type(&request);
+                let body = decode(&content, &read(request).await?)?;
+                let written = self.resources.create(&target, body, options).await?;
+                Ok(self.written(201, &target, accept, params, written))
+            }
+            (Method::PUT, Some(name)) if !everywhere => {
+                let options = params.write_options()?;
+                let content = content_type(&request);
+                let body = decode(&content, &read(request).await?)?;
+                let written = self.resources.update(&target, &name, status, body, options).await?;
+                Ok(self.written(200, &target, accept, params, written))
+            }
+            (Method::PATCH, Some(name)) if !everywhere => {
+                let options = params.write_options()?;
+                let content = content_type(&request);
+                let patch = Patch::parse(&kind, &content, &read(request).await?)?;
+                let written = self.resources.patch(&target, &name, status, patch, options).await?;
+                Ok(self.written(200, &target, accept, params, written))
+            }
+            (Method::DELETE, Some(name)) if !everywhere && !status => {
+                let options = delete_options(request, params).await?;
+                let gone = self.resources.delete(&target, &name, options).await?;
+                Ok(answer::encode(200, accept, &gone))
+            }
+            (Method::DELETE, None) => {
+                let selector = self.selector(&target, params, None)?;
+                let options = delete_options(request, params).await?;
+                let gone = self.resources.delete_collection(&target, selector, options.dry_run).await?;
+                let items = gone.iter().map(|object| item(&target, object)).collect();
+                let metadata = json!({"resourceVersion": self.resources.store.revision().to_string()});
+                Ok(answer::encode(200, accept, &list_of(&target, metadata, items)))
+            }
+            _ => Err(StatusError::method_not_allowed()),
+        }
+    }
+
+    fn selector(&self, target: &Target, params: &Params, name: Option<&str>) -> Result<Selector, StatusError> {
+        let mut fields = params.get("fieldSelector").to_owned();
+        if let Some(name) = name {
+            if !fields.is_empty() {
+                fields.push(',');
+            }
+            fields.push_str("metadata.name=");
+            fields.push_str(name);
+        }
+        Selector::parse(&target.kind, params.get("labelSelector"), &fields)
+    }
+
+    /// Waits a moment for a revision that another answer has promised.
+    async fn await_revision(&self, revision: u64) -> Result<(), StatusError> {
+        let store = &self.resources.store;
+        match tokio::time::timeout(FRESH, store.reached(revision)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(StatusError::revision_too_large(revision, store.revision())),
+        }
+    }
+
+    async fn list(&self, target: &Target, accept: Accept, params: &Params) -> Result<Response<Body>, StatusError> {
+        let kind = &target.kind;
+        let selector = self.selector(target, params, None)?;
+        let page = params.page()?;
+        if let Some(revision) = page.at.or(page.not_older) {
+            self.await_revision(revision).await?;
+        }
+        let within = (!target.namespace.is_empty()).then_some(target.namespace.as_str());
+        let Snapshot { revision, items } =
+            self.resources.store.list(&kind.group, &kind.plural, within, page.at).map_err(|why| match why {
+                Unreachable::Future { current } => StatusError::revision_too_large(page.at.unwrap_or(0), current),
+                Unreachable::Compacted { .. } => StatusError::expired(page.too_old()),
+            })?;
+        let mut left = items
+            .into_iter()
+            .filter(|(key, _)| page.after.as_ref().is_none_or(|(ns, name)| (&key.namespace, &key.name) > (ns, name)))
+            .filter(|(key, object)| selector.matches(key, object));
+        let limit = page.limit.unwrap_or(usize::MAX);
+        let mut shown = Vec::new();
+        let mut last = None;
+        for (key, object) in left.by_ref().take(limit) {
+            shown.push(object);
+            last = Some(key);
+        }
+        let remaining = left.count();
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if let (1.., Some(last)) = (remaining, last) {
+            metadata["continue"] = request::continuation(revision, &last).into();
+            if selector == Selector::default() {
+                metadata["remainingItemCount"] = remaining.into();
+            }
+        }
+        let answer = match accept.shape {
+            Shape::Table => {
+                let include = params.include();
+                let rows = shown.iter().map(|object| self.row(target, object, include)).collect();
+                table::table(metadata, table::columns(kind), rows)
+            }
+            Shape::Partial => json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+                "items": shown.iter().map(|object| table::partial(object)).collect::<Vec<_>>(),
+            }),
+            _ => list_of(target, metadata, shown.iter().map(|object| item(target, object)).collect()),
+        };
+        Ok(answer::encode(200, accept, &answer))
+    }
+
+    fn row(&self, target: &Target, object: &Value, include: table::Include) -> Value {
+        match include {
+            table::Include::Object => {
+                table::row(&target.kind, &as_version(object, &target.kind, &target.version), include)
+            }
+            _ => table::row(&target.kind, object, include),
+        }
+    }
+
+    async fn watch(
+        &self,
+        target: &Target,
+        accept: Accept,
+        params: &Params,
+        name: Option<String>,
+    ) -> Result<Response<Body>, StatusError> {
+        let selector = self.selector(target, params, name.as_deref())?;
+        let start = Start::parse(
+            params.get("resourceVersion"),
+            params.get("sendInitialEvents"),
+            params.get("resourceVersionMatch"),
+        )?;
+        if let Start::At(revision) | Start::Listed(revision) = start {
+            self.await_revision(revision).await?;
+        }
+        let stream = watch::Watch {
+            store: self.resources.store.clone(),
+            target: target.clone(),
+            selector,
+            start,
+            bookmarks: params.is_true("allowWatchBookmarks"),
+            timeout: params.number("timeoutSeconds")?,
+            shape: match accept.shape {
+                Shape::Table => watch::Shape::Table(params.include()),
+                Shape::Partial => watch::Shape::Partial,
+                _ => watch::Shape::Object,
+            },
+            stop: self.stop.clone(),
+        };
+        Ok(answer::stream(stream.run()))
+    }
+
+    fn written(&self, code: u16, target: &Target, accept: Accept, params: &Params, written: Written) -> Response<Body> {
+        let mut response = self.one(code, target, accept, params, written.object);
+        if params.get("fieldValidation") != "Ignore" {
+            answer::warn(&mut response, written.unknown.iter().map(|path| format!("unknown field {path:?}")));
+        }
+        response
+    }
+
+    fn one(&self, code: u16, target: &Target, accept: Accept, params: &Params, object: Value) -> Response<Body> {
+        let object = as_version(&object, &target.kind, &target.version);
+        let shaped = match accept.shape {
+            Shape::Table => {
+                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+                let rows = vec![table::row(&target.kind, &object, params.include())];
+                table::table(metadata, table::columns(&target.kind), rows)
+            }
+            Shape::Partial => table::partial(&object),
+            _ => object,
+        };
+        answer::encode(code, accept, &shaped)
+    }
+}
+
+fn list_of(target: &Target, metadata: Value, items: Vec<Value>) -> Value {
+    let kind = &target.kind;
+    json!({
+        "kind": kind.list_kind(), "apiVersion": kind.api_version(&target.version),
+        "metadata": metadata, "items": items,
+    })
+}
+
+/// An item of a list: kinds with a Go type do not repeat their kind there.
+fn item(target: &Target, object: &Value) -> Value {
+    let mut object = as_version(object, &target.kind, &target.version);
+    if let (true, Some(object)) = (target.kind.typed, object.as_object_mut()) {
+        object.remove("apiVersion");
+        object.remove("kind");
+    }
+    object
+}
+
+fn content_type<B>(request: &Request<B>) -> String {
+    let header = request.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    header.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+async fn read<B>(request: Request<B>) -> Result<Bytes, StatusError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::fmt::Display,
+{
+    let mut body = std::pin::pin!(request.into_body());
+    let mut read = Vec::new();
+    let deadline = tokio::time::Instant::now() + SLOW;
+    loop {
+        let next = tokio::time::timeout_at(deadline, body.as_mut().frame()).await;
+        let Some(frame) = next.map_err(|_| StatusError::bad_request("the body did not arrive in time"))? else { break };
+        let frame = frame.map_err(|error| StatusError::bad_request(format!("the body cannot be read: {error}")))?;
+        if let Ok(data) = frame.into_data() {
+            if read.len() + data.len() > BODY {
+                return Err(StatusError::too_large(BODY));
+            }
+            read.extend_from_slice(&data);
+        }
+    }
+    Ok(read.into())
+}
+
+fn decode(content_type: &str, body: &[u8]) -> Result<Value, StatusError> {
+    match content_type {
+        "" | "application/json" => serde_json::from_slice(body).map_err(|error| {
+            StatusError::bad_request(format!("the object provided is unrecognized (must be of type JSON): {error}"))
+        }),
+        "application/yaml" | "application/x-yaml" => serde_saphyr::from_slice(body).map_err(|error| {
+            StatusError::bad_request(format!("the object provided is unrecognized (must be of type YAML): {error}"))
+        }),
+        proto::CONTENT_TYPE => proto::decode(body),
+        _ => Err(StatusError::unsupported_media_type(&["application/json", "application/yaml"])),
+    }
+}
+
+async fn delete_options<B>(request: Request<B>, params: &Params) -> Result<DeleteOptions, StatusError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::fmt::Display,
+{
+    let content = content_type(&request);
+    let body = read(request).await?;
+    let body = if body.is_empty() { Value::Null } else { decode(&content, &body)? };
+    let dry_run = params.write_options()?.dry_run || request::dry_run(body["dryRun"].as_array())?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let wanted = &body["preconditions"];
+    Ok(DeleteOptions { dry_run, uid: text(&wanted["uid"]), resource_version: text(&wanted["resourceVersion"]) })
+}

@@ -1,0 +1,77 @@
+//! HTTP responses.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures::Stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY, WARNING};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+use serde_json::Value;
+
+use super::accept::Accept;
+use super::{Body, StatusError};
+
+const JSON: &str = "application/json";
+/// What one response warns of at most.
+const WARNINGS: usize = 20;
+
+fn full(code: u16, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(body.into()).boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+pub(super) fn text(code: u16, text: &'static str) -> Response<Body> {
+    full(code, "text/plain; charset=utf-8", text)
+}
+
+pub(super) fn json(code: u16, value: &Value) -> Response<Body> {
+    full(code, JSON, value.to_string())
+}
+
+pub(super) fn encode(code: u16, accept: Accept, value: &Value) -> Response<Body> {
+    if accept.yaml {
+        match serde_saphyr::to_string(value) {
+            Ok(yaml) => return full(code, "application/yaml", yaml),
+            Err(error) => return failure(&StatusError::internal(error), Accept { yaml: false, ..accept }),
+        }
+    }
+    json(code, value)
+}
+
+pub(super) fn failure(error: &StatusError, accept: Accept) -> Response<Body> {
+    encode(error.code(), accept, &error.to_value())
+}
+
+pub(super) fn discovery(value: &Value, aggregated: bool) -> Response<Body> {
+    let mut response = json(200, value);
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    if aggregated {
+        let kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    response
+}
+
+pub(super) fn warn(response: &mut Response<Body>, warnings: impl Iterator<Item = String>) {
+    for warning in warnings.take(WARNINGS) {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+}
+
+pub(super) fn stream(lines: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
+    use futures::StreamExt;
+    let frames = lines.map(|line| Ok::<_, Infallible>(Frame::data(line)));
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}

@@ -1,0 +1,558 @@
+//! What each verb does to the store, the same for every kind.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::admit::Admit;
+use super::kinds::{Kind, Registry};
+use super::names;
+use super::patch::Patch;
+use super::selector::Selector;
+use super::status::{self, StatusError};
+use super::store::{Key, Store, Txn};
+
+/// The objects of one kind that a request speaks of.
+#[derive(Clone)]
+pub struct Target {
+    pub kind: Arc<Kind>,
+    pub version: String,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+}
+
+/// What a writer may ask for besides the write itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    pub dry_run: bool,
+    /// Refuse fields that the kind does not have, instead of dropping them.
+    pub strict: bool,
+}
+
+/// An object as written, and the fields that were dropped from it.
+#[derive(Debug)]
+pub struct Written {
+    pub object: Value,
+    pub unknown: Vec<String>,
+}
+
+/// Conditions and manner of a deletion.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    pub dry_run: bool,
+    pub uid: Option<String>,
+    pub resource_version: Option<String>,
+}
+
+/// The verbs on every kind. Cheap to clone.
+#[derive(Clone)]
+pub struct Resources {
+    pub store: Arc<Store>,
+    pub registry: Arc<Registry>,
+    pub admit: Arc<dyn Admit>,
+}
+
+impl Resources {
+    pub async fn create(&self, target: &Target, body: Value, options: WriteOptions) -> Result<Written, StatusError> {
+        let (admit, owned) = (self.admit.clone(), target.clone());
+        let change = move |txn: &mut Txn<'_>| {
+            let Target { kind, version, namespace } = &owned;
+            let mut object = fresh(&owned, body)?;
+            check_namespace(txn, kind, namespace, name_of(&object))?;
+            let errors = names::check(kind, &object);
+            if !errors.is_empty() {
+                return Err(StatusError::invalid(kind, name_of(&object), &errors));
+            }
+            let unknown = accept(&*admit, kind, txn, &mut object, None, options)?;
+            if kind.ephemeral {
+                return Ok(Written { object, unknown });
+            }
+            let key = kind.key(namespace, name_of(&object));
+            if txn.get(&key).is_some() {
+                return Err(StatusError::already_exists(kind, &key.name));
+            }
+            let stored = txn.put(key, object);
+            Ok(Written { object: as_version(&stored, kind, version), unknown })
+        };
+        let mut written = self.store.transact(options.dry_run, change).await?;
+        if options.dry_run {
+            remove(&mut written.object["metadata"], "resourceVersion");
+        }
+        Ok(written)
+    }
+
+    pub fn get(&self, target: &Target, name: &str) -> Result<Arc<Value>, StatusError> {
+        let key = target.kind.key(&target.namespace, name);
+        self.store.get(&key).ok_or_else(|| StatusError::not_found(&target.kind, name))
+    }
+
+    pub async fn update(
+        &self,
+        target: &Target,
+        name: &str,
+        status: bool,
+        body: Value,
+        options: WriteOptions,
+    ) -> Result<Written, StatusError> {
+        let sent = body["metadata"]["name"].as_str().unwrap_or_default();
+        if sent != name {
+            return Err(StatusError::bad_request(format!(
+                "the name of the object ({sent}) does not match the name on the URL ({name})"
+            )));
+        }
+        check_type(target, &body)?;
+        self.replace(target, name, status, options, move |_| Ok(body)).await
+    }
+
+    pub async fn patch(
+        &self,
+        target: &Target,
+        name: &str,
+        status: bool,
+        patch: Patch,
+        options: WriteOptions,
+    ) -> Result<Written, StatusError> {
+        let owned = target.clone();
+        let url_name = name.to_owned();
+        self.replace(target, name, status, options, move |old| {
+            let new = patch.apply(&owned.kind, &url_name, old)?;
+            check_type(&owned, &new)?;
+            Ok(new)
+        })
+        .await
+    }
+
+    async fn replace<F>(
+        &self,
+        target: &Target,
+        name: &str,
+        status: bool,
+        options: WriteOptions,
+        change: F,
+    ) -> Result<Written, StatusError>
+    where
+        F: FnOnce(Value) -> Result<Value, StatusError> + Send + 'static,
+    {
+        let (this, target) = (self.clone(), target.clone());
+        let key = target.kind.key(&target.namespace, name);
+        let change = move |txn: &mut Txn<'_>| {
+            let Target { kind, version, .. } = &target;
+            let old = txn.get(&key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
+            let mut object = change(as_version(&old, kind, version))?;
+            check_revision(kind, &key.name, &object, &old)?;
+            retain(kind, &mut object, &old, status)?;
+            if object["metadata"]["name"] != old["metadata"]["name"] {
+                return Err(StatusError::bad_request("the name of the object does not match the name on the URL"));
+            }
+            let errors = names::check(kind, &object);
+            if !errors.is_empty() {
+                return Err(StatusError::invalid(kind, &key.name, &errors));
+            }
+            let unknown = accept(&*this.admit, kind, txn, &mut object, Some(&old), options)?;
+            count_generation(kind, &mut object, &old);
+            let leaving = !object["metadata"]["deletionTimestamp"].is_null() && !is_held(&object);
+            let stored = txn.put(key.clone(), object);
+            if leaving {
+                finish(txn, &this.registry, &key)?;
+            }
+            Ok((Written { object: as_version(&stored, kind, version), unknown }, old))
+        };
+        let (mut written, old) = self.store.transact(options.dry_run, change).await?;
+        if options.dry_run {
+            written.object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+        }
+        Ok(written)
+    }
+
+    /// Returns a `Status`, or the object when it has to stay until its finalizers are gone.
+    pub async fn delete(&self, target: &Target, name: &str, options: DeleteOptions) -> Result<Value, StatusError> {
+        let (registry, target) = (self.registry.clone(), target.clone());
+        let key = target.kind.key(&target.namespace, name);
+        let dry_run = options.dry_run;
+        let change = move |txn: &mut Txn<'_>| {
+            let kind = &target.kind;
+            let object = txn.get(&key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
+            check_preconditions(kind, &key.name, &object, &options)?;
+            match self::delete(txn, &registry, &key, &object)? {
+                Some(stays) => Ok(as_version(&stays, kind, &target.version)),
+                None => {
+                    let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+                    Ok(status::deleted(kind, &key.name, uid))
+                }
+            }
+        };
+        self.store.transact(dry_run, change).await
+    }
+
+    /// Deletes all that the selector takes. Returns them as they were last.
+    pub async fn delete_collection(
+        &self,
+        target: &Target,
+        selector: Selector,
+        dry_run: bool,
+    ) -> Result<Vec<Arc<Value>>, StatusError> {
+        let (registry, target) = (self.registry.clone(), target.clone());
+        let change = move |txn: &mut Txn<'_>| {
+            let Target { kind, namespace, .. } = &target;
+            let within = kind.namespaced.then_some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
+            let mut gone = Vec::new();
+            for (key, object) in txn.list(&kind.group, &kind.plural, within) {
+                if selector.matches(&key, &object) {
+                    gone.push(self::delete(txn, &registry, &key, &object)?.unwrap_or(object));
+                }
+            }
+            Ok(gone)
+        };
+        self.store.transact(dry_run, change).await
+    }
+}
+
+/// Now, as Kubernetes writes times: RFC 3339 in whole seconds.
+pub(super) fn now() -> String {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+}
+
+/// The object in the version that was asked for: all versions of a kind have the same shape.
+pub(super) fn as_version(object: &Value, kind: &Kind, version: &str) -> Value {
+    let mut object = object.clone();
+    object["apiVersion"] = kind.api_version(version).into();
+    object
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+fn remove(object: &mut Value, field: &str) {
+    if let Some(object) = object.as_object_mut() {
+        object.remove(field);
+    }
+}
+
+fn is_held(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+/// The body's kind and namespace have to be those of the URL.
+fn check_type(target: &Target, body: &Value) -> Result<(), StatusError> {
+    let Target { kind, version, namespace } = target;
+    let api_version = kind.api_version(version);
+    if !body.is_object() {
+        return Err(StatusError::bad_request(format!("the body is not an object of kind {}", kind.kind)));
+    }
+    for (field, wanted) in [("apiVersion", api_version.as_str()), ("kind", kind.kind.as_str())] {
+        let sent = &body[field];
+        if sent.is_null() && !kind.typed {
+            return Err(StatusError::bad_request(format!("{field} is missing: it has to be {wanted:?}")));
+        }
+        if !sent.is_null() && sent != wanted {
+            return Err(StatusError::bad_request(format!(
+                "the {field} in the data ({}) does not match the expected {field} ({wanted})",
+                sent.as_str().unwrap_or("not a string"),
+            )));
+        }
+    }
+    let sent = &body["metadata"]["namespace"];
+    if !body["metadata"].is_null() && !body["metadata"].is_object() {
+        return Err(StatusError::bad_request("metadata is not an object"));
+    }
+    if sent.as_str().is_some_and(|sent| !sent.is_empty() && sent != namespace) {
+        return Err(StatusError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
+
+/// The object as its creation starts from: the server's own fields are the server's.
+fn fresh(target: &Target, mut object: Value) -> Result<Value, StatusError> {
+    let Target { kind, namespace, .. } = target;
+    check_type(target, &object)?;
+    if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
+        return Err(StatusError::unknown("resourceVersion should not be set on objects to be created"));
+    }
+    object["apiVersion"] = kind.api_version(&kind.storage).into();
+    object["kind"] = kind.kind.as_str().into();
+    if kind.has_status {
+        remove(&mut object, "status");
+    }
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    let Some(metadata) = object["metadata"].as_object_mut() else {
+        return Err(StatusError::bad_request("metadata is not an object"));
+    };
+    for field in ["selfLink", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+        metadata.remove(field);
+    }
+    drop_empty(metadata);
+    if kind.namespaced {
+        metadata.insert("namespace".into(), namespace.as_str().into());
+    } else {
+        metadata.remove("namespace");
+    }
+    let named = metadata.get("name").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
+    if let (false, Some(prefix)) = (named, metadata.get("generateName").and_then(Value::as_str)) {
+        let name = format!("{}{}", prefix.chars().take(58).collect::<String>(), suffix());
+        metadata.insert("name".into(), name.into());
+    } else if !named && kind.ephemeral {
+        metadata.insert("name".into(), "review".into());
+    }
+    metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+    metadata.insert("creationTimestamp".into(), now().into());
+    if kind.has_generation {
+        metadata.insert("generation".into(), 1.into());
+    }
+    Ok(object)
+}
+
+/// Five letters without vowels, as `generateName` appends them.
+fn suffix() -> String {
+    const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+    let random = uuid::Uuid::new_v4();
+    random.as_bytes().iter().take(5).map(|&byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()])).collect()
+}
+
+/// Clients write `null` and `{}` where they mean nothing.
+fn drop_empty(metadata: &mut Map<String, Value>) {
+    metadata.retain(|_, value| match value {
+        Value::Null => false,
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    });
+}
+
+fn check_namespace(txn: &Txn<'_>, kind: &Kind, namespace: &str, name: &str) -> Result<(), StatusError> {
+    if !kind.namespaced || kind.ephemeral {
+        return Ok(());
+    }
+    let Some(found) = txn.get(&Key::new("", "namespaces", "", namespace)) else {
+        return Err(StatusError::not_found_named("", "namespaces", namespace));
+    };
+    if found["metadata"]["deletionTimestamp"].is_null() {
+        Ok(())
+    } else {
+        Err(StatusError::terminating(kind, name, namespace))
+    }
+}
+
+fn check_revision(kind: &Kind, name: &str, object: &Value, old: &Value) -> Result<(), StatusError> {
+    let sent = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    if sent.is_empty() && !kind.typed {
+        let error = super::admit::FieldError {
+            field: "metadata.resourceVersion".into(),
+            kind: super::admit::FieldErrorKind::Invalid,
+            message: "Invalid value: 0: must be specified for an update".into(),
+        };
+        return Err(StatusError::invalid(kind, name, &[error]));
+    }
+    if !sent.is_empty() && old["metadata"]["resourceVersion"] != sent {
+        return Err(StatusError::modified(kind, name));
+    }
+    let (sent, kept) = (&object["metadata"]["uid"], &old["metadata"]["uid"]);
+    if sent.as_str().is_some_and(|sent| !sent.is_empty()) && sent != kept {
+        return Err(StatusError::conflict(kind, name, &precondition("UID", sent, kept)));
+    }
+    Ok(())
+}
+
+fn precondition(what: &str, wanted: &Value, found: &Value) -> String {
+    format!(
+        "Precondition failed: {what} in precondition: {}, {what} in object meta: {}",
+        wanted.as_str().unwrap_or_default(),
+        found.as_str().unwrap_or_default()
+    )
+}
+
+fn check_preconditions(kind: &Kind, name: &str, object: &Value, options: &DeleteOptions) -> Result<(), StatusError> {
+    let metadata = &object["metadata"];
+    for (what, field, wanted) in
+        [("UID", "uid", &options.uid), ("ResourceVersion", "resourceVersion", &options.resource_version)]
+    {
+        if let Some(wanted) = wanted
+            && metadata[field] != wanted.as_str()
+        {
+            let why = precondition(what, &wanted.as_str().into(), &metadata[field]);
+            return Err(StatusError::conflict(kind, name, &why));
+        }
+    }
+    Ok(())
+}
+
+/// Puts back what this request may not change: on `/status` everything but the status, elsewhere
+/// the status and the server's own metadata.
+fn retain(kind: &Kind, object: &mut Value, old: &Value, status: bool) -> Result<(), StatusError> {
+    if status {
+        let new = object["status"].take();
+        *object = old.clone();
+        if new.is_null() {
+            remove(object, "status");
+        } else {
+            object["status"] = new;
+        }
+        return Ok(());
+    }
+    object["apiVersion"] = kind.api_version(&kind.storage).into();
+    object["kind"] = kind.kind.as_str().into();
+    if kind.has_status {
+        match &old["status"] {
+            Value::Null => remove(object, "status"),
+            kept => object["status"] = kept.clone(),
+        }
+    }
+    let Some(metadata) = object["metadata"].as_object_mut() else {
+        return Err(StatusError::bad_request("metadata is missing"));
+    };
+    metadata.remove("selfLink");
+    metadata.remove("managedFields");
+    let kept = [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "namespace",
+        "generateName",
+    ];
+    for field in kept {
+        match &old["metadata"][field] {
+            Value::Null => metadata.remove(field),
+            kept => metadata.insert(field.into(), kept.clone()),
+        };
+    }
+    drop_empty(metadata);
+    Ok(())
+}
+
+/// The kind's own rules, then its schema. Returns the paths of fields that were dropped.
+fn accept(
+    admit: &dyn Admit,
+    kind: &Kind,
+    txn: &Txn<'_>,
+    object: &mut Value,
+    old: Option<&Value>,
+    options: WriteOptions,
+) -> Result<Vec<String>, StatusError> {
+    kind.rules.prepare(kind, txn, object, old)?;
+    let mut admitted = admit.admit(&kind.group, &kind.kind, object, old);
+    let mut seen = HashSet::new();
+    admitted.unknown.retain(|path| seen.insert(path.clone()));
+    if options.strict && !admitted.unknown.is_empty() {
+        let fields: Vec<String> = admitted.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+        return Err(StatusError::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
+            kind.kind,
+            kind.storage,
+            kind.kind,
+            fields.join(", ")
+        )));
+    }
+    if admitted.errors.is_empty() {
+        Ok(admitted.unknown)
+    } else {
+        Err(StatusError::invalid(kind, name_of(object), &admitted.errors))
+    }
+}
+
+fn count_generation(kind: &Kind, object: &mut Value, old: &Value) {
+    if !kind.has_generation {
+        return;
+    }
+    let meant = |object: &Value| {
+        let fields = object.as_object().into_iter().flatten();
+        fields
+            .filter(|(field, value)| !["metadata", "status"].contains(&field.as_str()) && !value.is_null())
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect::<Map<_, _>>()
+    };
+    if meant(object) != meant(old) {
+        let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
+        object["metadata"]["generation"] = (generation + 1).into();
+    }
+}
+
+/// Deletes or, where finalizers hold it, marks the object. Returns it when the answer is the
+/// object and not a `Status`.
+fn delete(
+    txn: &mut Txn<'_>,
+    registry: &Registry,
+    key: &Key,
+    object: &Value,
+) -> Result<Option<Arc<Value>>, StatusError> {
+    if is_held(object) {
+        if !object["metadata"]["deletionTimestamp"].is_null() {
+            return Ok(Some(Arc::new(object.clone())));
+        }
+        let mut marked = object.clone();
+        marked["metadata"]["deletionTimestamp"] = now().into();
+        marked["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        if let Some(generation) = marked["metadata"]["generation"].as_i64() {
+            marked["metadata"]["generation"] = (generation + 1).into();
+        }
+        return Ok(Some(txn.put(key.clone(), marked)));
+    }
+    if let Some(kind) = registry.resource(&key.group, &key.plural)
+        && let Some(stays) = kind.rules.delete(txn, registry, key, object)?
+    {
+        return Ok(Some(stays));
+    }
+    txn.remove(key);
+    collect_garbage(txn, registry, object)?;
+    finish_namespace(txn, registry, &key.namespace)?;
+    Ok(None)
+}
+
+/// Deletes an object because what it lives in goes.
+pub(super) fn remove_content(
+    txn: &mut Txn<'_>,
+    registry: &Registry,
+    key: &Key,
+    object: &Value,
+) -> Result<(), StatusError> {
+    // An earlier deletion may have collected it already.
+    if txn.get(key).is_some() { delete(txn, registry, key, object).map(drop) } else { Ok(()) }
+}
+
+/// The last finalizer of a deleted object is gone: so is the object.
+fn finish(txn: &mut Txn<'_>, registry: &Registry, key: &Key) -> Result<(), StatusError> {
+    match txn.get(key) {
+        Some(object) => delete(txn, registry, key, &object).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Deletes what belonged to the removed object and to nobody else.
+fn collect_garbage(txn: &mut Txn<'_>, registry: &Registry, owner: &Value) -> Result<(), StatusError> {
+    let uid = &owner["metadata"]["uid"];
+    let owners = |object: &'_ Value| object["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len);
+    let belongs =
+        |object: &Value| (0..owners(object)).any(|index| object["metadata"]["ownerReferences"][index]["uid"] == *uid);
+    for (key, dependent) in txn.find(|_, object| belongs(object)) {
+        let all = dependent["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        let others: Vec<&Value> = all.filter(|owner| owner["uid"] != *uid).collect();
+        let alive = txn.find(|_, object| others.iter().any(|owner| owner["uid"] == object["metadata"]["uid"]));
+        if alive.is_empty() {
+            remove_content(txn, registry, &key, &dependent)?;
+        }
+    }
+    Ok(())
+}
+
+/// The last object of a deleted namespace is gone: so is the namespace.
+fn finish_namespace(txn: &mut Txn<'_>, registry: &Registry, namespace: &str) -> Result<(), StatusError> {
+    if namespace.is_empty() {
+        return Ok(());
+    }
+    let key = Key::new("", "namespaces", "", namespace);
+    let Some(found) = txn.get(&key) else { return Ok(()) };
+    let leaving = !found["metadata"]["deletionTimestamp"].is_null();
+    if leaving && !is_held(&found) && txn.find(|key, _| key.namespace == namespace).is_empty() {
+        if let Some(kind) = registry.resource("", "namespaces") {
+            kind.rules.delete(txn, registry, &key, &found)?;
+        }
+    }
+    Ok(())
+}

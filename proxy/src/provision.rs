@@ -1,0 +1,3 @@
+//! Who gives a Gateway its addresses.
+
+pub mod host;

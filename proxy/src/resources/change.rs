@@ -1,0 +1,234 @@
+//! What a watch saw, folded into a [`Set`]. Pure.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, Secret, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::Set;
+use crate::types::{Gateway, GatewayClass, HttpRoute, Key, ReferenceGrant};
+
+#[cfg(test)]
+mod tests;
+
+/// The kinds that are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    GatewayClass,
+    Gateway,
+    HttpRoute,
+    ReferenceGrant,
+    Namespace,
+    Service,
+    EndpointSlice,
+    Secret,
+}
+
+impl Kind {
+    pub const ALL: [Self; 8] = [
+        Self::GatewayClass,
+        Self::Gateway,
+        Self::HttpRoute,
+        Self::ReferenceGrant,
+        Self::Namespace,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GatewayClass => "GatewayClass",
+            Self::Gateway => "Gateway",
+            Self::HttpRoute => "HTTPRoute",
+            Self::ReferenceGrant => "ReferenceGrant",
+            Self::Namespace => "Namespace",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Secret => "Secret",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[derive(Debug)]
+pub enum Change {
+    GatewayClass(Op<GatewayClass>),
+    Gateway(Op<Gateway>),
+    HttpRoute(Op<HttpRoute>),
+    ReferenceGrant(Op<ReferenceGrant>),
+    Namespace(Op<Namespace>),
+    Service(Op<Service>),
+    EndpointSlice(Op<EndpointSlice>),
+    Secret(Op<Secret>),
+}
+
+#[derive(Debug)]
+pub enum Op<T> {
+    /// All objects of the kind, at once. Of `unreadable` ones the last readable state is kept.
+    Replace {
+        objects: Vec<Arc<T>>,
+        unreadable: Vec<Key>,
+    },
+    Apply(Arc<T>),
+    Delete(Key),
+    /// The API does not serve the kind, or refuses it: as good as none exist, until it does.
+    Missing,
+}
+
+/// How far a change reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    None,
+    /// Only what somebody wrote as status: what we say there has to be looked at again.
+    Status,
+    /// What requests or verdicts depend on.
+    Config,
+}
+
+impl Change {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::GatewayClass(_) => Kind::GatewayClass,
+            Self::Gateway(_) => Kind::Gateway,
+            Self::HttpRoute(_) => Kind::HttpRoute,
+            Self::ReferenceGrant(_) => Kind::ReferenceGrant,
+            Self::Namespace(_) => Kind::Namespace,
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Secret(_) => Kind::Secret,
+        }
+    }
+}
+
+impl Set {
+    pub fn fold(&mut self, change: Change) -> Effect {
+        match change {
+            Change::GatewayClass(op) => fold(&mut self.classes, op),
+            Change::Gateway(op) => fold(&mut self.gateways, op),
+            Change::HttpRoute(op) => fold(&mut self.http_routes, op),
+            Change::ReferenceGrant(op) => fold(&mut self.grants, op),
+            Change::Namespace(op) => fold(&mut self.namespaces, op),
+            Change::Service(op) => fold(&mut self.services, op),
+            Change::EndpointSlice(op) => fold(&mut self.endpoint_slices, op),
+            Change::Secret(op) => fold(&mut self.secrets, op),
+        }
+    }
+}
+
+fn fold<T: Held>(held: &mut BTreeMap<T::Id, Arc<T>>, op: Op<T>) -> Effect {
+    match op {
+        Op::Replace { objects, unreadable } => {
+            let mut effect = Effect::None;
+            let mut next = BTreeMap::new();
+            for object in objects {
+                let id = T::id(&object.key());
+                effect = effect.max(match held.get(&id) {
+                    Some(old) => old.effect_of(&object),
+                    None => Effect::Config,
+                });
+                next.insert(id, object);
+            }
+            for key in unreadable {
+                let id = T::id(&key);
+                if let Some(old) = held.get(&id) {
+                    next.insert(id, Arc::clone(old));
+                }
+            }
+            if held.keys().any(|id| !next.contains_key(id)) {
+                effect = Effect::Config;
+            }
+            *held = next;
+            effect
+        }
+        Op::Apply(object) => match held.insert(T::id(&object.key()), Arc::clone(&object)) {
+            Some(old) => old.effect_of(&object),
+            None => Effect::Config,
+        },
+        Op::Delete(key) => match held.remove(&T::id(&key)) {
+            Some(_) => Effect::Config,
+            None => Effect::None,
+        },
+        Op::Missing => Effect::None,
+    }
+}
+
+/// An object as [`Set`] holds it.
+pub trait Held: Sized {
+    type Id: Ord;
+
+    fn metadata(&self) -> &ObjectMeta;
+    fn id(key: &Key) -> Self::Id;
+    /// What it means that `self` became `new`.
+    fn effect_of(&self, new: &Self) -> Effect;
+
+    fn key(&self) -> Key {
+        key_of(self.metadata())
+    }
+}
+
+pub fn key_of(metadata: &ObjectMeta) -> Key {
+    Key {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// Whether two states of an object differ in metadata that means something to routing.
+fn same_metadata(old: &ObjectMeta, new: &ObjectMeta) -> bool {
+    old.uid == new.uid
+        && old.generation == new.generation
+        && old.labels == new.labels
+        && old.deletion_timestamp == new.deletion_timestamp
+}
+
+macro_rules! held {
+    ($kind:ty, $id:ty, $to_id:expr, same: |$old:ident, $new:ident| $same:expr) => {
+        impl Held for $kind {
+            type Id = $id;
+
+            fn metadata(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+
+            fn id(key: &Key) -> $id {
+                let to_id: fn(&Key) -> $id = $to_id;
+                to_id(key)
+            }
+
+            fn effect_of(&self, new: &Self) -> Effect {
+                let ($old, $new) = (self, new);
+                if !same_metadata(&self.metadata, &new.metadata) || !$same {
+                    Effect::Config
+                } else if self.metadata.resource_version == new.metadata.resource_version {
+                    Effect::None
+                } else {
+                    Effect::Status
+                }
+            }
+        }
+    };
+}
+
+held!(GatewayClass, String, |key| key.name.clone(), same: |old, new| old.spec == new.spec);
+// Addresses follow `status.addresses`, but only ours and only at the next change of
+// configuration: a status write never moves a Gateway.
+held!(Gateway, Key, Key::clone, same: |old, new| old.spec == new.spec);
+held!(HttpRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
+held!(ReferenceGrant, Key, Key::clone, same: |old, new| old.spec == new.spec);
+held!(Namespace, String, |key| key.name.clone(), same: |_old, _new| true);
+held!(Service, Key, Key::clone, same: |old, new| old.spec == new.spec);
+held!(EndpointSlice, Key, Key::clone, same: |old, new| {
+    old.endpoints == new.endpoints && old.ports == new.ports && old.address_type == new.address_type
+});
+held!(Secret, Key, Key::clone, same: |old, new| old.data == new.data && old.type_ == new.type_);

@@ -1,0 +1,5 @@
+//! What this process says about the objects it acts on.
+
+pub mod conditions;
+pub mod features;
+pub mod write;
