@@ -1,8 +1,21 @@
 //! gwtop: the operations console for the Kubernetes Gateway API.
 
+pub mod app;
 pub mod canary;
 pub mod cluster;
+pub mod demo;
+pub mod event;
 pub mod exit;
 pub mod intent;
 pub mod model;
+pub mod picture;
+pub mod print;
+pub mod rows;
+pub mod screen;
+pub mod settings;
+pub mod status;
+pub mod terminal;
+pub mod theme;
 pub mod traffic;
+pub mod update;
+pub mod view;

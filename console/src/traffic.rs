@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use crate::model::key::ObjectKey;
 
+pub mod parse;
+pub mod scrape;
+pub mod series;
+
 /// One backend of one rule, as far as the metrics can tell backends apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Arm {

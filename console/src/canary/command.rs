@@ -1,0 +1,125 @@
+//! `gwtop canary` in a terminal or a pipeline: lines out, signals in.
+
+use std::{io::Write as _, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{OnInterrupt, Order, Settings, Transition, drive, journal};
+use crate::{cluster::connect::Connection, exit::Exit};
+
+/// How long a run may take to end after it was told to leave at once.
+const LEAVE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
+}
+
+/// Runs a canary to its end and says how it ended.
+pub async fn run(connection: Connection, settings: Settings, output: Output, on_interrupt: OnInterrupt) -> Exit {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("gwtop: cannot listen for signals, and a run that cannot be stopped is not begun: {error}");
+            return Exit::Internal;
+        }
+    };
+    let mut run = drive::spawn(connection, settings);
+    let mut signalled = 0;
+    let mut deadline = None;
+    loop {
+        let leave = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            transition = run.events.recv() => match transition {
+                Some(transition) => {
+                    print(&transition, output);
+                    if let Some(exit) = transition.finished {
+                        return exit;
+                    }
+                }
+                None => {
+                    eprintln!("gwtop: the run ended without a word; look at the route's weights");
+                    return Exit::Internal;
+                }
+            },
+            name = signals.next() => {
+                signalled += 1;
+                let order = match on_interrupt {
+                    _ if signalled > 1 => Order::Stop,
+                    OnInterrupt::Rollback => Order::Rollback,
+                    OnInterrupt::Hold => Order::Pause,
+                    OnInterrupt::Detach => Order::Stop,
+                };
+                eprintln!("gwtop: {name}: {}", match order {
+                    Order::Rollback => "rolling back; once more leaves the canary live",
+                    Order::Pause => "holding; once more leaves the canary live",
+                    _ => "leaving the canary live",
+                });
+                let _ = run.commands.try_send(order);
+                if order == Order::Stop && deadline.is_none() {
+                    deadline = Some(tokio::time::Instant::now() + LEAVE);
+                }
+            }
+            () = leave => {
+                eprintln!("gwtop: left in the middle of a call; the same command takes the canary up again");
+                return Exit::Detached;
+            }
+        }
+    }
+}
+
+fn print(transition: &Transition, output: Output) {
+    let line = match output {
+        Output::Json => match serde_json::to_string(transition) {
+            Ok(line) => line,
+            Err(error) => {
+                tracing::error!(%error, "a transition cannot be written as JSON");
+                return;
+            }
+        },
+        Output::Text => journal::text(transition),
+    };
+    let mut stdout = std::io::stdout().lock();
+    // A closed pipe must not end a run with the canary live.
+    let _ = writeln!(stdout, "{line}");
+    if output == Output::Text
+        && let Some(patch) = &transition.patch
+        && let Ok(patch) = serde_json::to_string_pretty(patch)
+    {
+        let _ = writeln!(stdout, "{patch}");
+    }
+    let _ = stdout.flush();
+    if output == Output::Json && transition.finished.is_some_and(|exit| exit != Exit::Ok) {
+        eprintln!("gwtop: {}: {}", transition.phase, transition.message);
+    }
+}

@@ -1,0 +1,279 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const TIMING: Timing = Timing {
+    interval: Duration::from_secs(60),
+    converge: Duration::from_secs(30),
+    hold: Duration::from_secs(120),
+    rollback: Duration::from_secs(300),
+    api: Duration::from_secs(600),
+};
+
+struct Clock {
+    machine: Machine,
+    now: u64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { machine: Machine::new(vec![5.0, 10.0], TIMING), now: 0 }
+    }
+
+    fn give(&mut self, event: Event) -> Vec<Effect> {
+        self.machine.handle(Duration::from_secs(self.now), event)
+    }
+
+    fn after(&mut self, seconds: u64, event: Event) -> Vec<Effect> {
+        self.now += seconds;
+        self.give(event)
+    }
+
+    /// In the middle of the first step.
+    fn observing() -> Self {
+        let mut clock = Self::new();
+        clock.give(Event::Ready(Start::Fresh { step: 0, live: false }));
+        clock.give(Event::Claimed(String::new()));
+        clock.give(Event::Written(String::new()));
+        clock.after(1, Event::Converged(String::new()));
+        assert_eq!(clock.machine.state(), State::Observe);
+        clock
+    }
+}
+
+fn pass() -> Event {
+    Event::Evidence(Verdict::Pass(String::new()))
+}
+
+fn fail() -> Event {
+    Event::Evidence(Verdict::Fail("bad".to_owned()))
+}
+
+fn ended(effects: &[Effect]) -> Option<Exit> {
+    effects.iter().find_map(|effect| if let Effect::End { exit, .. } = effect { Some(*exit) } else { None })
+}
+
+fn does(effects: &[Effect], wanted: &Effect) -> bool {
+    effects.contains(wanted)
+}
+
+#[test]
+fn a_healthy_canary_goes_through_every_step() {
+    let mut clock = Clock::observing();
+    assert!(clock.give(pass()).is_empty(), "not before the interval is over");
+    assert!(does(&clock.after(60, pass()), &Effect::Write { step: 1 }));
+    clock.give(Event::Written(String::new()));
+    assert!(clock.after(5, pass()).is_empty(), "not before the data plane shows it");
+    clock.give(Event::Converged(String::new()));
+    assert!(does(&clock.after(60, pass()), &Effect::Finish));
+    assert_eq!(ended(&clock.give(Event::Finished(String::new()))), Some(Exit::Ok));
+    assert!(clock.give(fail()).is_empty());
+}
+
+#[test]
+fn a_bad_canary_is_rolled_back_at_once_and_until_it_works() {
+    let mut clock = Clock::observing();
+    assert!(does(&clock.after(2, fail()), &Effect::RollBack(Goal::Stable)));
+    clock.give(Event::RollbackFailed("500".to_owned()));
+    assert!(does(&clock.after(1, Event::Tick), &Effect::RollBack(Goal::Stable)));
+    assert_eq!(ended(&clock.give(Event::RolledBack(String::new()))), Some(Exit::RolledBack));
+
+    let mut clock = Clock::observing();
+    clock.give(fail());
+    assert_eq!(ended(&clock.after(301, Event::RollbackFailed(String::new()))), Some(Exit::RollbackFailed));
+}
+
+#[test]
+fn three_probes_in_a_row() {
+    let mut clock = Clock::observing();
+    let bad = || Event::Probe(Err("refused".to_owned()));
+    clock.give(bad());
+    clock.give(bad());
+    clock.give(Event::Probe(Ok(())));
+    assert!(clock.give(bad()).is_empty());
+    clock.give(bad());
+    assert!(does(&clock.give(bad()), &Effect::RollBack(Goal::Stable)));
+}
+
+#[test]
+fn probes_that_fail_before_the_first_weight_refuse() {
+    let mut clock = Clock::new();
+    clock.give(Event::Ready(Start::Fresh { step: 0, live: false }));
+    clock.give(Event::Claimed(String::new()));
+    for _ in 0..3 {
+        clock.give(Event::Probe(Err(String::new())));
+    }
+    assert_eq!(ended(&clock.give(Event::RolledBack(String::new()))), Some(Exit::Usage));
+}
+
+#[test]
+fn probes_that_fail_before_the_first_weight_roll_back_a_canary_that_had_traffic() {
+    let mut clock = Clock::new();
+    clock.give(Event::Ready(Start::Fresh { step: 0, live: true }));
+    clock.give(Event::Claimed(String::new()));
+    let effects: Vec<_> = (0..3).flat_map(|_| clock.give(Event::Probe(Err(String::new())))).collect();
+    assert!(does(&effects, &Effect::RollBack(Goal::Stable)));
+}
+
+#[test]
+fn no_data_is_never_a_pass() {
+    for verdict in [Verdict::NoData(String::new()), Verdict::Wait(String::new()), Verdict::Environmental(String::new())]
+    {
+        let mut clock = Clock::observing();
+        clock.after(60, Event::Evidence(verdict));
+        assert_eq!(clock.machine.state(), State::Hold);
+        assert!(does(&clock.after(120, Event::Tick), &Effect::RollBack(Goal::Stable)));
+        assert_eq!(ended(&clock.give(Event::RolledBack(String::new()))), Some(Exit::Inconclusive));
+    }
+    let mut clock = Clock::observing();
+    clock.after(60, Event::Evidence(Verdict::Wait(String::new())));
+    assert!(does(&clock.after(30, pass()), &Effect::Write { step: 1 }), "evidence that comes late counts");
+    let mut clock = Clock::observing();
+    clock.after(76, Event::Tick);
+    assert_eq!(clock.machine.state(), State::Hold);
+}
+
+#[test]
+fn a_lost_api_freezes_and_latches_the_rollback() {
+    let mut clock = Clock::observing();
+    clock.give(Event::Lost("down".to_owned()));
+    assert_eq!(clock.machine.state(), State::Frozen);
+    clock.after(100, pass());
+    assert_eq!(clock.machine.state(), State::Frozen);
+    clock.give(fail());
+    assert!(does(&clock.after(1, Event::Tick), &Effect::Reconnect));
+    assert!(does(&clock.give(Event::Back { written: true }), &Effect::RollBack(Goal::Stable)));
+
+    let mut clock = Clock::observing();
+    clock.after(59, Event::Lost("down".to_owned()));
+    clock.after(5, Event::Back { written: true });
+    assert_eq!(clock.machine.state(), State::Converge, "the window is void");
+
+    let mut clock = Clock::observing();
+    clock.give(Event::Lost("down".to_owned()));
+    assert_eq!(ended(&clock.after(600, Event::Tick)), Some(Exit::Unreachable));
+    let mut clock = Clock::observing();
+    clock.give(Event::Lost("down".to_owned()));
+    clock.give(Event::Order(Order::Rollback));
+    assert_eq!(ended(&clock.after(600, Event::Tick)), Some(Exit::RollbackFailed));
+}
+
+#[test]
+fn a_write_of_unknown_outcome_is_made_again_only_if_it_was_not_made() {
+    for (written, effect) in [(false, Effect::Write { step: 0 }), (true, Effect::Observe)] {
+        let mut clock = Clock::new();
+        clock.give(Event::Ready(Start::Fresh { step: 0, live: false }));
+        clock.give(Event::Claimed(String::new()));
+        clock.give(Event::Lost(String::new()));
+        assert!(does(&clock.give(Event::Back { written }), &effect));
+    }
+}
+
+#[test]
+fn a_paused_or_doubtful_run_does_not_advance() {
+    let mut clock = Clock::observing();
+    clock.give(Event::Order(Order::Pause));
+    assert!(clock.after(61, pass()).is_empty());
+    clock.give(Event::Order(Order::Resume));
+    clock.give(Event::LeaseStale("no answer".to_owned()));
+    assert!(clock.give(pass()).is_empty());
+    clock.give(Event::LeaseFresh);
+    assert!(does(&clock.give(pass()), &Effect::Write { step: 1 }));
+    let mut clock = Clock::observing();
+    clock.give(Event::Order(Order::Pause));
+    assert!(does(&clock.give(fail()), &Effect::RollBack(Goal::Stable)));
+}
+
+#[test]
+fn what_is_not_ours_is_not_touched() {
+    for (event, exit) in [
+        (Event::Drift(String::new()), Exit::Conflict),
+        (Event::FenceLost(String::new()), Exit::Conflict),
+        (Event::Gone(String::new()), Exit::TargetGone),
+        (Event::Denied(String::new()), Exit::Unreachable),
+        (Event::Order(Order::Stop), Exit::Detached),
+    ] {
+        let mut clock = Clock::observing();
+        let effects = clock.give(event);
+        assert_eq!(ended(&effects), Some(exit));
+        assert_eq!(effects.len(), 1);
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let text = String::new;
+    prop_oneof![
+        3 => Just(Event::Ready(Start::Fresh { step: 0, live: false })),
+        1 => Just(Event::Ready(Start::Resume { step: 1 })),
+        1 => Just(Event::Ready(Start::Undo(Reason::Failed(text())))),
+        4 => Just(Event::Claimed(text())),
+        6 => Just(Event::Written(text())),
+        1 => Just(Event::Finished(text())),
+        1 => Just(Event::RolledBack(text())),
+        1 => Just(Event::RollbackFailed(text())),
+        6 => Just(Event::Converged(text())),
+        2 => any::<bool>().prop_map(|ok| Event::Probe(if ok { Ok(()) } else { Err(String::new()) })),
+        6 => Just(pass()),
+        1 => Just(fail()),
+        1 => Just(Event::Evidence(Verdict::Wait(text()))),
+        1 => Just(Event::Evidence(Verdict::NoData(text()))),
+        1 => Just(Event::Drift(text())),
+        1 => Just(Event::FenceLost(text())),
+        1 => Just(Event::Gone(text())),
+        1 => Just(Event::LeaseStale(text())),
+        1 => Just(Event::LeaseFresh),
+        1 => Just(Event::Lost(text())),
+        1 => any::<bool>().prop_map(|written| Event::Back { written }),
+        1 => Just(Event::Rejected(text())),
+        1 => prop_oneof![Just(Order::Pause), Just(Order::Resume), Just(Order::Rollback), Just(Order::Stop)].prop_map(Event::Order),
+        3 => Just(Event::Tick),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #[test]
+    fn whatever_happens(events in prop::collection::vec((0_u64..90, event()), 1..60)) {
+        let mut machine = Machine::new(vec![5.0, 10.0, 15.0], TIMING);
+        let (mut now, mut passed, mut ended, mut rolled, mut last) = (0, false, false, false, None::<usize>);
+        for (seconds, event) in events {
+            now += seconds;
+            passed |= matches!(event, Event::Evidence(Verdict::Pass(_)));
+            let foreign = matches!(event, Event::FenceLost(_) | Event::Gone(_));
+            let resumed = match &event { Event::Ready(Start::Resume { step }) => Some(*step), _ => None };
+            if machine.state() == State::Preflight && let Some(step) = resumed {
+                last = Some(step);
+            }
+            let effects = machine.handle(Duration::from_secs(now), event);
+            prop_assert!(!ended || effects.is_empty(), "effects after the end");
+            for effect in &effects {
+                match effect {
+                    Effect::Write { step } => {
+                        prop_assert!(!rolled, "a step after a rollback began");
+                        prop_assert!(!foreign, "a write on what is not ours");
+                        if last.is_some_and(|last| *step > last) {
+                            prop_assert!(passed, "advanced without a pass");
+                            prop_assert_eq!(*step, last.unwrap() + 1);
+                        }
+                        if last != Some(*step) {
+                            passed = false;
+                        }
+                        last = Some(*step);
+                    }
+                    Effect::RollBack(_) => {
+                        prop_assert!(!foreign);
+                        rolled = true;
+                    }
+                    Effect::Finish => prop_assert!(passed && !rolled && last == Some(2)),
+                    Effect::End { exit, .. } => {
+                        ended = true;
+                        if *exit == Exit::Ok {
+                            prop_assert!(!rolled);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}

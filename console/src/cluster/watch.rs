@@ -1,0 +1,144 @@
+//! One watch per kind, told as changes. Never polls; heals itself for ever.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event},
+    },
+};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connect::Connection,
+    discover::{Served, served},
+};
+use crate::model::{
+    key::{Kind, ObjectKey},
+    store::Change,
+};
+
+/// How long until a kind that is not served, or that is forbidden, is asked for again.
+const AGAIN: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+pub fn spawn(connection: &Connection, cancel: &CancellationToken) -> mpsc::Receiver<Change> {
+    let (sender, receiver) = mpsc::channel(1024);
+    for kind in Kind::ALL {
+        let (connection, sender, cancel) = (connection.clone(), sender.clone(), cancel.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = keep(connection, kind, sender) => {}
+            }
+        });
+    }
+    receiver
+}
+
+async fn keep(connection: Connection, kind: Kind, changes: mpsc::Sender<Change>) {
+    let mut wait = Duration::from_millis(500);
+    while !changes.is_closed() {
+        match served(&connection.client, kind).await {
+            Ok(Served::As(resource)) => {
+                wait = Duration::from_millis(500);
+                if follow(&connection, kind, &resource, &changes).await.is_none() {
+                    return;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            Ok(Served::NotAtAll) => {
+                let _ = changes.send(Change::Missing(kind)).await;
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) => {
+                let _ = changes.send(problem(kind, &error)).await;
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        }
+    }
+}
+
+/// Until nobody listens (none), or until the kind has to be looked up again.
+async fn follow(
+    connection: &Connection,
+    kind: Kind,
+    resource: &ApiResource,
+    changes: &mpsc::Sender<Change>,
+) -> Option<()> {
+    let api: Api<DynamicObject> = Api::all_with(connection.client.clone(), resource);
+    let mut stream = pin!(kube::runtime::watcher(api, watcher::Config::default()).default_backoff());
+    let mut list = Vec::new();
+    while let Some(event) = stream.next().await {
+        let change = match event {
+            Ok(Event::Init) => {
+                list.clear();
+                Change::Loading(kind)
+            }
+            Ok(Event::InitApply(object)) => {
+                list.extend(strip(object));
+                continue;
+            }
+            Ok(Event::InitDone) => Change::Replace(kind, std::mem::take(&mut list)),
+            Ok(Event::Apply(object)) => match strip(object) {
+                Some(object) => Change::Apply(kind, object),
+                None => continue,
+            },
+            Ok(Event::Delete(object)) => {
+                let namespace = object.metadata.namespace.unwrap_or_default();
+                Change::Delete(ObjectKey::new(kind, namespace, object.metadata.name.unwrap_or_default()))
+            }
+            Err(error) => {
+                let change = trouble(kind, &error);
+                let again = matches!(change, Change::Forbidden(_) | Change::Missing(_));
+                changes.send(change).await.ok()?;
+                if again {
+                    return Some(());
+                }
+                continue;
+            }
+        };
+        changes.send(change).await.ok()?;
+    }
+    Some(())
+}
+
+/// Who owns which field is of no use here and often the greater part of an object.
+fn strip(mut object: DynamicObject) -> Option<Arc<Value>> {
+    object.metadata.managed_fields = None;
+    serde_json::to_value(object).ok().map(Arc::new)
+}
+
+fn trouble(kind: Kind, error: &watcher::Error) -> Change {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => problem(kind, error),
+        other => Change::Lost(kind, other.to_string()),
+    }
+}
+
+fn problem(kind: Kind, error: &kube::Error) -> Change {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => Change::Forbidden(kind),
+        kube::Error::Api(status) if status.code == 404 => Change::Missing(kind),
+        kube::Error::Api(status) => Change::Lost(kind, status.message.clone()),
+        other => Change::Lost(kind, root(other)),
+    }
+}
+
+/// The innermost cause says it shortest: "Connection refused".
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

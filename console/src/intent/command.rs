@@ -1,0 +1,106 @@
+//! Everything an operator can ask for in the console.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Command {
+    Quit,
+    Back,
+    Help,
+    CommandLine,
+    Filter,
+    Routes,
+    Gateways,
+    Backends,
+    NextTab,
+    Down,
+    Up,
+    Top,
+    Bottom,
+    PageDown,
+    PageUp,
+    HalfDown,
+    HalfUp,
+    Open,
+    Detail,
+    Yaml,
+    Canary,
+    AllNamespaces,
+    ThisNamespace,
+    Freeze,
+    Faults,
+    SortName,
+    SortAge,
+    SortStatus,
+    SortTraffic,
+    StageUp,
+    StageDown,
+    NextRule,
+    Review,
+    Auto,
+    Pause,
+    Rollback,
+    Confirm,
+    Cancel,
+}
+
+/// Words of the command line, with their meaning.
+pub const WORDS: &[(&str, Command, &str)] = &[
+    ("routes httproutes route hr", Command::Routes, "routes"),
+    ("gw gateways gateway gtw", Command::Gateways, "gateways"),
+    ("be backends backend svc", Command::Backends, "backends"),
+    ("help h", Command::Help, "keys and commands"),
+    ("canary", Command::Canary, "canary panel of the selected route"),
+    ("yaml", Command::Yaml, "the object as YAML"),
+    ("faults", Command::Faults, "only what has problems"),
+    ("all", Command::AllNamespaces, "all namespaces"),
+    ("q quit exit", Command::Quit, "leave"),
+];
+
+/// What a line typed after `:` means.
+pub fn parse(line: &str) -> Result<Word, String> {
+    let mut words = line.split_whitespace();
+    let Some(first) = words.next() else { return Err("nothing typed".to_owned()) };
+    let rest: Vec<_> = words.collect();
+    if matches!(first, "ns" | "namespace") {
+        return match rest.as_slice() {
+            [] | ["all" | "*"] => Ok(Word::Namespace(None)),
+            [name] => Ok(Word::Namespace(Some((*name).to_owned()))),
+            _ => Err(":ns takes one namespace".to_owned()),
+        };
+    }
+    let found = WORDS.iter().find(|(names, ..)| names.split(' ').any(|name| name == first));
+    match (found, rest.is_empty()) {
+        (Some((_, command, _)), true) => Ok(Word::Command(*command)),
+        (Some(_), false) => Err(format!(":{first} takes nothing after it")),
+        (None, _) => Err(format!("no command :{first}; ? lists them")),
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    Command(Command),
+    Namespace(Option<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_their_aliases() {
+        assert_eq!(parse("gw"), Ok(Word::Command(Command::Gateways)));
+        assert_eq!(parse(" ns  shop "), Ok(Word::Namespace(Some("shop".to_owned()))));
+        assert_eq!(parse("ns"), Ok(Word::Namespace(None)));
+        assert!(parse("gwx").is_err_and(|said| said.contains(":gwx")));
+        assert!(parse("q now").is_err());
+    }
+
+    #[test]
+    fn no_word_means_two_things() {
+        let mut seen = std::collections::BTreeSet::new();
+        for (names, ..) in WORDS {
+            for name in names.split(' ') {
+                assert!(seen.insert(name), "{name} twice");
+            }
+        }
+    }
+}

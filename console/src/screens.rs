@@ -1,0 +1,48 @@
+//! Where `main` meets what draws.
+
+use std::io::IsTerminal as _;
+
+use gwtop::{
+    app::{self, AppOptions},
+    cluster::connect::{ConnectOptions, configure},
+    demo,
+    exit::Exit,
+};
+
+pub(crate) async fn console(options: ConnectOptions, metrics_urls: Vec<String>) -> Exit {
+    // A cluster that does not answer may come back; a kubeconfig that is not there will not.
+    if let Err(error) = configure(&options).await {
+        eprintln!("gwtop: {error}");
+        return Exit::Unreachable;
+    }
+    let context = options.context.clone().unwrap_or_else(|| "the current context".to_owned());
+    let options = AppOptions {
+        connect: Box::new(move || {
+            let options = options.clone();
+            Box::pin(async move { configure(&options).await })
+        }),
+        context,
+        title: String::new(),
+        theme: None,
+        readonly: false,
+        palette: None,
+        metrics_urls,
+    };
+    finish(Box::pin(app::run(options)).await)
+}
+
+pub(crate) async fn demo(headless: bool) -> Exit {
+    if !headless && !std::io::stdout().is_terminal() {
+        eprintln!("gwtop: the demo's console needs a terminal; without one there is `gwtop demo --headless`");
+        return Exit::Usage;
+    }
+    let outcome = if headless { Box::pin(demo::headless()).await } else { Box::pin(demo::console()).await };
+    finish(outcome)
+}
+
+fn finish(outcome: color_eyre::Result<Exit>) -> Exit {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("gwtop: {error:#}");
+        Exit::Internal
+    })
+}

@@ -1,0 +1,54 @@
+//! The terminal: taken, and given back whatever happens.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _, stdout},
+    sync::Once,
+};
+
+use crossterm::{
+    cursor, event, execute,
+    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+};
+use ratatui::{Terminal, backend::CrosstermBackend};
+
+pub type Screen = Terminal<CrosstermBackend<io::Stdout>>;
+
+/// The terminal in the console's hands until dropped.
+#[derive(Debug)]
+pub struct Guard(());
+
+pub fn require_terminal() -> Result<(), String> {
+    if io::stdout().is_terminal() && io::stdin().is_terminal() {
+        return Ok(());
+    }
+    Err("the console needs a terminal; for scripts there is `gwtop status`".to_owned())
+}
+
+pub fn take() -> io::Result<(Guard, Screen)> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            restore();
+            before(info);
+        }));
+    });
+    enable_raw_mode()?;
+    let guard = Guard(());
+    execute!(stdout(), EnterAlternateScreen, event::EnableBracketedPaste, cursor::Hide)?;
+    let screen = Terminal::new(CrosstermBackend::new(stdout()))?;
+    Ok((guard, screen))
+}
+
+/// A hung-up terminal cannot be told anything: errors have nobody to go to.
+fn restore() {
+    let _ = execute!(stdout(), event::DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+    let _ = disable_raw_mode();
+    let _ = stdout().flush();
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        restore();
+    }
+}

@@ -1,0 +1,104 @@
+//! Pages over the list: detail, YAML, help.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use crate::{
+    intent::{
+        command::WORDS,
+        keymap::{KEYMAP, Mode},
+    },
+    model::key::ObjectKey,
+    rows::detail,
+    screen::{State, View},
+    theme::Role,
+};
+
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
+    let Some(page) = state.screen.pages.last() else { return };
+    let (title, lines) = match &page.view {
+        View::Detail(key) => (format!("{} {key}", key.kind.name()), of_detail(key, state)),
+        View::Yaml(key) => (format!("{} {key} as YAML", key.kind.name()), yaml(key, state)),
+        View::Canary(_) | View::Help => ("Keys and commands".to_owned(), help(state)),
+    };
+    let inner = frame(buffer, area, &title, state);
+    let height = usize::from(inner.height);
+    let first = page.scroll.min(lines.len().saturating_sub(height));
+    for (place, line) in lines.iter().skip(first).take(height).enumerate() {
+        buffer.set_line(inner.x, inner.y + place as u16, line, inner.width);
+    }
+    if lines.len() > height {
+        let text = format!(" {}-{} of {} ", first + 1, (first + height).min(lines.len()), lines.len());
+        let x = area.right().saturating_sub(text.len() as u16 + 2);
+        buffer.set_string(x, area.y, text, state.theme.style(Role::Muted));
+    }
+}
+
+/// A rule with a title on top; the inside.
+pub(super) fn frame(buffer: &mut Buffer, area: Rect, title: &str, state: &State) -> Rect {
+    let line = if state.ascii { "-" } else { "─" }.repeat(usize::from(area.width));
+    buffer.set_string(area.x, area.y, line, state.theme.style(Role::Border));
+    let width = usize::from(area.width.saturating_sub(4));
+    buffer.set_stringn(area.x + 2, area.y, format!(" {title} "), width, state.theme.style(Role::Title));
+    Rect { x: area.x + 2, y: area.y + 1, width: area.width.saturating_sub(3), height: area.height.saturating_sub(1) }
+}
+
+fn of_detail(key: &ObjectKey, state: &State) -> Vec<Line<'static>> {
+    let (store, traffic) = state.seen();
+    let lines = detail::lines(key, store, traffic, state.wall);
+    let line = |cells: &detail::Line| {
+        Line::from(cells.iter().map(|cell| super::cell(cell, 20, &state.theme, state.ascii)).collect::<Vec<_>>())
+    };
+    lines.iter().map(line).collect()
+}
+
+fn yaml(key: &ObjectKey, state: &State) -> Vec<Line<'static>> {
+    let theme = &state.theme;
+    let Some(object) = state.seen().0.get(key) else {
+        return vec![Line::styled(format!("{} {key} is gone", key.kind.name()), theme.style(Role::Warn))];
+    };
+    let text = serde_saphyr::to_string(object.as_ref()).unwrap_or_else(|error| format!("cannot be shown: {error}"));
+    let line = |line: &str| match line.split_once(':') {
+        Some((field, rest)) if !field.trim_start_matches([' ', '-']).contains([' ', '"', '\'']) => Line::from(vec![
+            Span::styled(format!("{field}:"), theme.style(Role::Key)),
+            Span::styled(rest.to_owned(), theme.style(Role::Text)),
+        ]),
+        _ => Line::styled(line.to_owned(), theme.style(Role::Text)),
+    };
+    text.lines().map(line).collect()
+}
+
+fn help(state: &State) -> Vec<Line<'static>> {
+    let theme = &state.theme;
+    let mut lines = Vec::new();
+    let sections = [
+        (Mode::Everywhere, "Everywhere"),
+        (Mode::List, "Lists"),
+        (Mode::Page, "Detail, YAML, help"),
+        (Mode::Canary, "Canary panel"),
+        (Mode::Confirm, "Confirmation"),
+    ];
+    let entry = |keys: String, help: &str, role: Role| {
+        Line::from(vec![
+            Span::styled(format!("  {keys:<16}"), theme.style(Role::Key)),
+            Span::styled(help.to_owned(), theme.style(role)),
+        ])
+    };
+    for (mode, title) in sections {
+        lines.push(Line::styled(title, theme.style(Role::Accent)));
+        for binding in KEYMAP.iter().filter(|binding| binding.mode == mode) {
+            let role = if binding.danger { Role::Warn } else { Role::Text };
+            lines.push(entry(super::pretty(binding.keys), binding.help, role));
+        }
+        lines.push(Line::default());
+    }
+    lines.push(Line::styled("Commands, after :", theme.style(Role::Accent)));
+    lines.push(entry("ns NAME".to_owned(), "that namespace only; all namespaces without a name", Role::Text));
+    for (names, _, help) in WORDS {
+        lines.push(entry(names.split(' ').next().unwrap_or_default().to_owned(), help, Role::Text));
+    }
+    lines
+}
