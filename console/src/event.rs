@@ -2,7 +2,9 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::{canary::Transition, cluster::send::Outcome, intent::plan::Plan, model::store::Change, traffic::scrape::Scrape};
+use crate::{
+    canary::Transition, cluster::send::Outcome, intent::plan::Plan, model::store::Change, traffic::scrape::Scrape,
+};
 
 #[derive(Debug)]
 pub enum Event {

@@ -79,7 +79,8 @@ fn run(out: &mut String, column: u16, row: u16, cells: u16, text: &str, look: &L
     let y = row * HEIGHT + MARGIN + TITLE;
     let width = f64::from(cells) * WIDTH;
     if let Some(paper) = &look.paper {
-        let _ = writeln!(out, "<rect x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{HEIGHT}\" fill=\"{paper}\"/>");
+        let _ =
+            writeln!(out, "<rect x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{HEIGHT}\" fill=\"{paper}\"/>");
     }
     let shown = text.trim_end();
     if shown.is_empty() {

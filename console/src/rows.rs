@@ -15,7 +15,6 @@ use crate::{
     traffic::{Rates, series::Traffic},
 };
 
-
 /// Enough of an object to sort and filter it by.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -88,7 +87,11 @@ pub fn listed(tab: Tab, store: &Store, traffic: &Traffic, lens: &Lens) -> Vec<Ro
         Sort::Name => rows.sort_by(|a, b| a.key.cmp(&b.key)),
         Sort::Status => {
             rows.sort_by(|a, b| {
-                (Reverse(a.verdict.health), magnitude(a), &a.key).cmp(&(Reverse(b.verdict.health), magnitude(b), &b.key))
+                (Reverse(a.verdict.health), magnitude(a), &a.key).cmp(&(
+                    Reverse(b.verdict.health),
+                    magnitude(b),
+                    &b.key,
+                ))
             });
         }
         Sort::Age => rows.sort_by(|a, b| (Reverse(a.created), &a.key).cmp(&(Reverse(b.created), &b.key))),

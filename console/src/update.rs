@@ -18,7 +18,6 @@ use crate::{
     screen::{Ask, Dialog, Filter, Input, InputKind, Message, Page, RunView, Screen, Sort, State, Tab, Tone, View},
 };
 
-
 /// Percent points of one press.
 pub const STAGE: f64 = 5.0;
 const TRANSITIONS: usize = 200;
@@ -59,7 +58,9 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
                     state.screen.canary.staged = None;
                     (Tone::Good, format!("done: {}", plan.summary))
                 }
-                Outcome::Conflict(why) => (Tone::Bad, format!("nothing written, {} moved meanwhile: {why}", plan.target)),
+                Outcome::Conflict(why) => {
+                    (Tone::Bad, format!("nothing written, {} moved meanwhile: {why}", plan.target))
+                }
                 Outcome::Refused(why) => (Tone::Bad, format!("nothing written, the API refused: {why}")),
                 Outcome::Unknown(why) => (Tone::Bad, format!("no answer, look at the weights before going on: {why}")),
                 Outcome::Unreachable(why) => (Tone::Bad, format!("nothing written, API unreachable: {why}")),

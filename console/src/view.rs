@@ -284,4 +284,3 @@ impl State {
 fn pretty(keys: &str) -> String {
     keys.replace(' ', ", ")
 }
-

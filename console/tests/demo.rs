@@ -133,7 +133,8 @@ fn an_operator_steps_a_canary_by_hand_and_rolls_it_back() {
     demo.until("canary panel", |text| text.contains("app-v2") && text.contains("app-v1"));
     demo.press("+");
     demo.press("\r");
-    let diff = demo.until("diff with the context's name", |text| text.contains("gwtop-demo") && text.contains("weight"));
+    let diff =
+        demo.until("diff with the context's name", |text| text.contains("gwtop-demo") && text.contains("weight"));
     assert!(diff.contains("app-canary"), "{diff}");
     demo.press("y");
     demo.await_weights([90, 10]);

@@ -29,11 +29,11 @@ mod listener;
 mod mirror;
 mod record;
 mod request;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upstream;
 mod worker;
-#[cfg(test)]
-mod tests;
 
 use listener::Socket;
 
@@ -154,11 +154,11 @@ impl DataPlane {
                     registry: Arc::clone(&registry),
                     log: log.clone(),
                 };
-                let runtime = seed.runtime()?;
-                drop(runtime);
+                let (started, outcome) = std::sync::mpsc::sync_channel(1);
                 let thread = std::thread::Builder::new()
                     .name(format!("gwproxy-{index}"))
-                    .spawn(move || worker::run(seed, inbox))?;
+                    .spawn(move || worker::run(seed, inbox, &started))?;
+                outcome.recv().map_err(io::Error::other)??;
                 Ok(Worker { commands, thread })
             })
             .collect::<io::Result<_>>()?;

@@ -117,7 +117,8 @@ impl Local {
             data,
             admit: Arc::new(Schemas::new()?),
         };
-        let server = control.run(async move { Api::start(api).await.map_err(|error| usage(error.to_string())) }).await?;
+        let server =
+            control.run(async move { Api::start(api).await.map_err(|error| usage(error.to_string())) }).await?;
         let (kubeconfig, address) = (server.kubeconfig.clone(), server.address);
 
         let engine = EngineOptions {
@@ -215,7 +216,8 @@ fn default_data() -> Result<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
     let state = state.or_else(home);
-    let state = state.ok_or_else(|| usage("no place for the data: neither XDG_STATE_HOME nor HOME is set; use --data".to_owned()))?;
+    let state = state
+        .ok_or_else(|| usage("no place for the data: neither XDG_STATE_HOME nor HOME is set; use --data".to_owned()))?;
     Ok(state.join("gwproxy/local"))
 }
 
@@ -224,7 +226,9 @@ async fn client(kubeconfig: Option<&Path>, context: Option<String>) -> Result<Cl
     let config = match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path).map_err(|error| usage(format!("--kubeconfig: {error}")))?;
-            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| usage(format!("{}: {error}", path.display())))?
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .map_err(|error| usage(format!("{}: {error}", path.display())))?
         }
         None if options.context.is_some() => {
             Config::from_kubeconfig(&options).await.map_err(|error| usage(format!("--context: {error}")))?
@@ -244,7 +248,8 @@ impl ControlRuntime {
     fn new() -> Result<Self> {
         // Whoever installed a provider before us decides.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("gwproxy-control").enable_all().build()?;
+        let runtime =
+            Builder::new_multi_thread().worker_threads(2).thread_name("gwproxy-control").enable_all().build()?;
         Ok(Self { runtime: Some(runtime), cancel: CancellationToken::new() })
     }
 

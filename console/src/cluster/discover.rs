@@ -1,10 +1,6 @@
 //! Which version of each kind the cluster serves.
 
-use kube::{
-    Client,
-    api::ApiResource,
-    core::GroupVersion,
-};
+use kube::{Client, api::ApiResource, core::GroupVersion};
 
 use crate::model::key::Kind;
 

@@ -75,8 +75,9 @@ impl Backends {
             let shared = Arc::new(Conduct::default());
             conduct.insert(profile.service, shared.clone());
             for index in 0..profile.endpoints {
-                let listener =
-                    TcpListener::bind(("127.0.0.1", 0)).await.wrap_err("no free port on 127.0.0.1 for a demo service")?;
+                let listener = TcpListener::bind(("127.0.0.1", 0))
+                    .await
+                    .wrap_err("no free port on 127.0.0.1 for a demo service")?;
                 endpoints.entry(profile.service).or_default().push(listener.local_addr()?);
                 servers.spawn(serve(listener, profile, index, shared.clone()));
             }

@@ -193,8 +193,7 @@ fn api(connection: &Connection, gvk: (&str, &str, &str), namespace: &str) -> Api
 
 async fn await_gateway(connection: &Connection, port: u16) -> Result<SocketAddr> {
     let gateways = api(connection, ("gateway.networking.k8s.io", "v1", "Gateway"), "gateway-system");
-    let mut objects =
-        watcher(gateways, watcher::Config::default()).default_backoff().applied_objects().boxed();
+    let mut objects = watcher(gateways, watcher::Config::default()).default_backoff().applied_objects().boxed();
     let programmed = async {
         while let Some(gateway) = objects.try_next().await? {
             let status = &gateway.data["status"];

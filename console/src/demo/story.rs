@@ -89,8 +89,7 @@ async fn run(ground: &Ground, step: f64, max: f64, failing: bool) -> Result<Exit
 /// What an operator would do by `kubectl annotate`.
 async fn set_error_rate(ground: &Ground, rate: Option<&str>) -> Result<()> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Service"));
-    let services: Api<DynamicObject> =
-        Api::namespaced_with(ground.connection.client.clone(), NAMESPACE, &resource);
+    let services: Api<DynamicObject> = Api::namespaced_with(ground.connection.client.clone(), NAMESPACE, &resource);
     let patch = Patch::Merge(json!({ "metadata": { "annotations": { ERROR_RATE_ANNOTATION: rate } } }));
     services.patch(CANARY, &PatchParams::default(), &patch).await.wrap_err("annotating the canary's Service")?;
     Ok(())
@@ -98,8 +97,7 @@ async fn set_error_rate(ground: &Ground, rate: Option<&str>) -> Result<()> {
 
 async fn read(ground: &Ground) -> Result<Reading> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));
-    let routes: Api<DynamicObject> =
-        Api::namespaced_with(ground.connection.client.clone(), NAMESPACE, &resource);
+    let routes: Api<DynamicObject> = Api::namespaced_with(ground.connection.client.clone(), NAMESPACE, &resource);
     let route = routes.get(ROUTE).await?;
     let weight = |name: &str| {
         route.data["spec"]["rules"][0]["backendRefs"]

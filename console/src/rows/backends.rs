@@ -98,7 +98,13 @@ fn ready(store: &Store, arm: &Arm) -> Cell {
     match store.ready(&arm.backend_namespace, &arm.backend) {
         None => muted("-"),
         Some((ready, total)) => {
-            let tone = if ready == 0 { Tone::Bad } else if ready < total { Tone::Warn } else { Tone::Plain };
+            let tone = if ready == 0 {
+                Tone::Bad
+            } else if ready < total {
+                Tone::Warn
+            } else {
+                Tone::Plain
+            };
             Cell::Text(format!("{ready}/{total}"), tone)
         }
     }

@@ -40,7 +40,11 @@ fn field(name: &str, value: String) -> Line {
 fn of_route(route: &Route, store: &Store, traffic: &Traffic, now: Timestamp) -> Vec<Line> {
     let verdict = routes::verdict(route, store);
     let rates = traffic.route(&route.key);
-    let hosts = if route.hostnames.is_empty() { "* (every hostname of its listeners)".to_owned() } else { route.hostnames.join(", ") };
+    let hosts = if route.hostnames.is_empty() {
+        "* (every hostname of its listeners)".to_owned()
+    } else {
+        route.hostnames.join(", ")
+    };
     let mut lines = vec![
         vec![text(format!("{:<11}", "Status"), Tone::Muted), Cell::Status(verdict)],
         field("Hostnames", hosts),
@@ -101,7 +105,8 @@ fn of_route(route: &Route, store: &Store, traffic: &Traffic, now: Timestamp) -> 
 }
 
 fn backend_line(route: &Route, rule: usize, position: usize, store: &Store, traffic: &Traffic) -> Line {
-    let (Some(backend), Some(arm)) = (route.rules[rule].backends.get(position), routes::arm(route, rule, position)) else {
+    let (Some(backend), Some(arm)) = (route.rules[rule].backends.get(position), routes::arm(route, rule, position))
+    else {
         return Vec::new();
     };
     let rates = traffic.arm(&arm);

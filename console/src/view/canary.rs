@@ -21,12 +21,20 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, key: &ObjectKey, state: &Sta
     let inner = page::frame(buffer, area, &format!("Canary of HTTPRoute {key}"), state);
     let mut lines = Vec::new();
     match update::pair(state) {
-        Err(why) => lines.extend(wrap(&why, usize::from(inner.width)).into_iter().map(|line| Line::styled(line, theme.style(Role::Warn)))),
+        Err(why) => lines.extend(
+            wrap(&why, usize::from(inner.width)).into_iter().map(|line| Line::styled(line, theme.style(Role::Warn))),
+        ),
         Ok(pair) => arms(&mut lines, &pair, key, inner.width, state),
     }
     lines.push(Line::default());
     if let Some(run) = state.screen.canary.run.as_ref().filter(|run| run.route == *key) {
-        let word = if run.ended { "ended" } else if run.paused { "paused" } else { "under way" };
+        let word = if run.ended {
+            "ended"
+        } else if run.paused {
+            "paused"
+        } else {
+            "under way"
+        };
         lines.push(Line::styled(format!("Automatic run, {word}"), theme.style(Role::Accent)));
         let room = usize::from(inner.height).saturating_sub(lines.len());
         let first = run.transitions.len().saturating_sub(room);
@@ -89,7 +97,8 @@ fn arms(lines: &mut Vec<Line<'static>>, pair: &weights::Pair, key: &ObjectKey, w
             lines.push(bar("staged", Some(wanted / 100.0), Role::Warn, String::new()));
         }
         lines.push(bar("observed", observed, role, String::new()));
-        let mut figures = vec![Span::styled(format!("  {:<9}{} rps  errors ", "", rows::rps(rates)), theme.style(Role::Text))];
+        let mut figures =
+            vec![Span::styled(format!("  {:<9}{} rps  errors ", "", rows::rps(rates)), theme.style(Role::Text))];
         figures.push(super::cell(&rows::errors(rates), 0, theme, state.ascii));
         let p99 = rates.and_then(|rates| rates.p99);
         figures.push(Span::styled(format!("  p99 {}  ", rows::latency(p99)), theme.style(Role::Text)));

@@ -22,7 +22,10 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
     let mut lines = vec![Line::styled(format!("Context  {}", state.context), theme.style(Role::Title))];
     match &dialog.ask {
         Ask::Send(plan) => {
-            lines.push(Line::styled(format!("Object   {} {}", plan.target.kind.name(), plan.target), theme.style(Role::Title)));
+            lines.push(Line::styled(
+                format!("Object   {} {}", plan.target.kind.name(), plan.target),
+                theme.style(Role::Title),
+            ));
             lines.push(Line::default());
             for line in &plan.diff {
                 let (sign, role) = match line.change {
@@ -48,16 +51,14 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
         Ask::RollbackRun { route } => {
             lines.push(Line::styled(format!("Object   HTTPRoute {route}"), theme.style(Role::Title)));
             lines.push(Line::default());
-            lines.push(Line::styled("The run gives the stable backend its full share back and ends.", theme.style(Role::Text)));
+            lines.push(Line::styled(
+                "The run gives the stable backend its full share back and ends.",
+                theme.style(Role::Text),
+            ));
         }
     }
     let height = u16::try_from(lines.len() + 4).unwrap_or(area.height).min(area.height);
-    let place = Rect {
-        x: area.x + (area.width - width) / 2,
-        y: area.y + (area.height - height) / 2,
-        width,
-        height,
-    };
+    let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     Clear.render(place, buffer);
     buffer.set_style(place, theme.style(Role::Text));
     let kind = if state.ascii { BorderType::Plain } else { BorderType::Rounded };

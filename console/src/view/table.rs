@@ -31,7 +31,8 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
     let fitted = fit(all, area.width - 2);
     for (index, x, width) in &fitted {
         let column = &all[*index];
-        let title = if column.right { format!("{:>1$}", column.title, usize::from(*width)) } else { column.title.to_owned() };
+        let title =
+            if column.right { format!("{:>1$}", column.title, usize::from(*width)) } else { column.title.to_owned() };
         buffer.set_stringn(area.x + 1 + x, area.y, title, usize::from(*width), theme.style(Role::Header));
     }
     let height = usize::from(area.height.saturating_sub(1));
@@ -67,7 +68,9 @@ fn nothing(state: &State) -> (String, Role) {
     match state.seen().0.feed(kind) {
         Feed::Loading => (format!("loading {plural}"), Role::Unknown),
         Feed::Forbidden => (format!("forbidden: this user may not list {plural}"), Role::Bad),
-        Feed::Missing => ("this cluster does not serve the Gateway API: its CRDs are not installed".to_owned(), Role::Warn),
+        Feed::Missing => {
+            ("this cluster does not serve the Gateway API: its CRDs are not installed".to_owned(), Role::Warn)
+        }
         Feed::Lost(why) => (format!("{plural} cannot be read: {why}"), Role::Bad),
         Feed::Live if lens.filter.is_some() || lens.faults || lens.namespace.is_some() => {
             (format!("no {plural} match: Esc clears the filter, 0 shows all namespaces"), Role::Muted)

@@ -73,11 +73,7 @@ fn labels(key: &SeriesKey) -> [(&'static str, &str); 10] {
 }
 
 fn listener_labels(of: &ListenerLabels) -> [(&'static str, &str); 3] {
-    [
-        (label::GATEWAY_NAMESPACE, &of.gateway_namespace),
-        (label::GATEWAY, &of.gateway),
-        (label::LISTENER, &of.listener),
-    ]
+    [(label::GATEWAY_NAMESPACE, &of.gateway_namespace), (label::GATEWAY, &of.gateway), (label::LISTENER, &of.listener)]
 }
 
 /// Why a request of this series found no backend, where it did not.

@@ -107,7 +107,8 @@ fn connections_of_one_backend_are_one_series() {
         series.failed(0, Failure::Timeout);
     }
     let text = registry.render();
-    let labels = r#"gateway_namespace="infra",gateway="edge",backend_namespace="shop",backend="v1",backend_port="8080""#;
+    let labels =
+        r#"gateway_namespace="infra",gateway="edge",backend_namespace="shop",backend="v1",backend_port="8080""#;
     assert!(text.contains(&format!("gwproxy_upstream_connects_total{{{labels}}} 2")), "{text}");
     assert!(text.contains(&format!("gwproxy_upstream_failures_total{{{labels},reason=\"timeout\"}} 2")), "{text}");
 }

@@ -79,7 +79,8 @@ pub fn assign(set: &Set, pool: IpNet, controller: &str) -> Addresses {
 pub fn hosts(pool: IpNet) -> impl Iterator<Item = IpAddr> {
     let pool = pool.trunc();
     let single = pool.prefix_len() == pool.max_prefix_len();
-    pool.hosts().filter(move |address| single || *address != pool.network() || pool.prefix_len() + 1 == pool.max_prefix_len())
+    pool.hosts()
+        .filter(move |address| single || *address != pool.network() || pool.prefix_len() + 1 == pool.max_prefix_len())
 }
 
 /// The addresses that the Gateway names; none if any will do.
@@ -118,7 +119,9 @@ fn wanted(gateway: &Gateway) -> Result<Vec<IpAddr>, AddressProblem> {
 fn kept(gateway: &Gateway, pool: IpNet) -> impl Iterator<Item = IpAddr> {
     let addresses = gateway.status.iter().flat_map(|status| &status.addresses);
     addresses.filter_map(|address| address.value.parse().ok()).filter(move |address| {
-        pool.contains(address) && (hosts(pool).next().is_some_and(|first| *address >= first)) && !is_broadcast(pool, *address)
+        pool.contains(address)
+            && (hosts(pool).next().is_some_and(|first| *address >= first))
+            && !is_broadcast(pool, *address)
     })
 }
 
@@ -158,7 +161,9 @@ impl<'a> Claims<'a> {
                         reason: reason::ADDRESS_NOT_USABLE,
                         message: match common {
                             Some(port) => format!("port {port} of {address} belongs to Gateway {}", other.gateway),
-                            None => format!("{address} belongs to Gateway {}, which has it out of the pool", other.gateway),
+                            None => {
+                                format!("{address} belongs to Gateway {}, which has it out of the pool", other.gateway)
+                            }
                         },
                     });
                 }

@@ -178,10 +178,7 @@ pub trait Held: Sized {
 }
 
 pub fn key_of(metadata: &ObjectMeta) -> Key {
-    Key {
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-    }
+    Key { namespace: metadata.namespace.clone().unwrap_or_default(), name: metadata.name.clone().unwrap_or_default() }
 }
 
 /// Whether two states of an object differ in metadata that means something to routing.

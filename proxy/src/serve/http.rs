@@ -36,7 +36,9 @@ use super::{
 };
 use crate::{
     metrics::{Failure, Series},
-    table::{Backend, Bind, Endpoints, Found, Outcome, RequestHead, Rule, Target, UpstreamProtocol, route::PathMatcher},
+    table::{
+        Backend, Bind, Endpoints, Found, Outcome, RequestHead, Rule, Target, UpstreamProtocol, route::PathMatcher,
+    },
 };
 
 /// Most bytes of a request's head.

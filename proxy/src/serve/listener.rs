@@ -111,9 +111,9 @@ impl Drop for Open {
 }
 
 fn start(stream: TcpStream, peer: SocketAddr, address: SocketAddr, drain: &Rc<Drain>, shared: &Rc<Shared>) {
-    let Some((bind, socket)) = shared.with_live(|live| {
-        Some((Arc::clone(live.bind(address)?), Arc::clone(live.sockets.get(&address)?)))
-    }) else {
+    let Some((bind, socket)) =
+        shared.with_live(|live| Some((Arc::clone(live.bind(address)?), Arc::clone(live.sockets.get(&address)?))))
+    else {
         // Removed between the swap and the end of the accept loop.
         return;
     };

@@ -44,9 +44,8 @@ impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
         let certificates = self.by_host.find(&name).next()?;
-        let usable = |certificate: &&Certificate| {
-            certificate.key.key.choose_scheme(hello.signature_schemes()).is_some()
-        };
+        let usable =
+            |certificate: &&Certificate| certificate.key.key.choose_scheme(hello.signature_schemes()).is_some();
         let named = certificates.iter().filter(usable).find(|certificate| certificate.covers(&name));
         named.or_else(|| certificates.iter().find(usable)).map(|certificate| Arc::clone(&certificate.key))
     }

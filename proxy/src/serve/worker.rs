@@ -65,15 +65,21 @@ impl Shared {
     }
 }
 
-pub(super) fn run(seed: Seed, commands: mpsc::UnboundedReceiver<Command>) {
-    match seed.runtime() {
-        Ok(runtime) => {
-            runtime.block_on(serve(seed, commands));
-            // What outlived the grace period ends here.
-            runtime.shutdown_background();
-        }
-        Err(error) => tracing::error!(%error, worker = seed.index, "cannot start a worker's runtime"),
-    }
+/// The body of a worker's thread; `started` hears first whether it can work at all.
+pub(super) fn run(
+    seed: Seed,
+    commands: mpsc::UnboundedReceiver<Command>,
+    started: &std::sync::mpsc::SyncSender<io::Result<()>>,
+) {
+    // Whoever starts the data plane waits for the outcome: sending cannot fail.
+    let runtime = match seed.runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(started.send(Err(error))),
+    };
+    let _ = started.send(Ok(()));
+    runtime.block_on(serve(seed, commands));
+    // What outlived the grace period ends here.
+    runtime.shutdown_background();
 }
 
 async fn serve(seed: Seed, mut commands: mpsc::UnboundedReceiver<Command>) {

@@ -168,7 +168,8 @@ impl State {
         }
         for (key, (addresses, ports)) in &serving {
             if self.serving.get(key).is_none_or(|(had, on)| (had, on) != (addresses, ports)) {
-                let list = addresses.iter().flat_map(|ip| ports.iter().map(|port| SocketAddr::new(*ip, *port).to_string()));
+                let list =
+                    addresses.iter().flat_map(|ip| ports.iter().map(|port| SocketAddr::new(*ip, *port).to_string()));
                 info!("Gateway {key} serves on {}", list.collect::<Vec<_>>().join(" "));
             }
         }

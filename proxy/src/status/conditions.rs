@@ -100,19 +100,20 @@ impl Current {
 
 /// What has to be said about every object that is ours, or was.
 pub fn desired(set: &Set, verdicts: &Verdicts, failures: &BindFailures, controller: &str) -> BTreeMap<Target, Desired> {
-    let classes = verdicts.classes.iter().map(|(name, verdict)| {
-        (Target::Class(name.clone()), Desired::Class(verdict.clone()))
-    });
+    let classes =
+        verdicts.classes.iter().map(|(name, verdict)| (Target::Class(name.clone()), Desired::Class(verdict.clone())));
     let gateways = verdicts.gateways.iter().map(|(key, verdict)| {
         (Target::Gateway(key.clone()), Desired::Gateway(with_sockets(verdict.clone(), failures)))
     });
-    let routes = verdicts.http_routes.iter().map(|(key, verdict)| {
-        (Target::HttpRoute(key.clone()), Desired::HttpRoute(verdict.clone()))
-    });
+    let routes = verdicts
+        .http_routes
+        .iter()
+        .map(|(key, verdict)| (Target::HttpRoute(key.clone()), Desired::HttpRoute(verdict.clone())));
     // Routes that no longer name a parent of ours must not keep what we said about one.
     let left = set.http_routes.iter().filter(|(key, route)| {
         let parents = route.status.iter().flat_map(|status| &status.parents);
-        !verdicts.http_routes.contains_key(*key) && parents.into_iter().any(|parent| parent.controller_name == controller)
+        !verdicts.http_routes.contains_key(*key)
+            && parents.into_iter().any(|parent| parent.controller_name == controller)
     });
     let left = left.map(|(key, route)| {
         let nothing = RouteVerdict { generation: route.generation(), parents: Vec::new() };
@@ -141,7 +142,13 @@ fn with_sockets(mut verdict: GatewayVerdict, failures: &BindFailures) -> Gateway
                     message
                 }
                 BindFailure::Certificate(why) => {
-                    set(&mut listener.conditions, condition::RESOLVED_REFS, false, reason::INVALID_CERTIFICATE_REF, why);
+                    set(
+                        &mut listener.conditions,
+                        condition::RESOLVED_REFS,
+                        false,
+                        reason::INVALID_CERTIFICATE_REF,
+                        why,
+                    );
                     unavailable.push(listener.name.clone());
                     why.clone()
                 }
@@ -205,9 +212,9 @@ pub fn patch(desired: &Desired, current: &Current, controller: &str, now: &Time)
             let old = gateway.status.clone().unwrap_or_default();
             let new = gateway_status(verdict, &old, now);
             // An empty list has to be in the patch, or the old one would stay.
-            (gateway.status.is_none() || new != old).then(|| {
-                json!({ "addresses": new.addresses, "conditions": new.conditions, "listeners": new.listeners })
-            })?
+            (gateway.status.is_none() || new != old).then(
+                || json!({ "addresses": new.addresses, "conditions": new.conditions, "listeners": new.listeners }),
+            )?
         }
         (Desired::HttpRoute(verdict), Current::HttpRoute(route)) => {
             let old = route.status.clone().unwrap_or_default();
@@ -231,10 +238,10 @@ fn class_status(verdict: &ClassVerdict, old: &GatewayClassStatus, now: &Time) ->
 }
 
 fn gateway_status(verdict: &GatewayVerdict, old: &GatewayStatus, now: &Time) -> GatewayStatus {
-    let addresses = verdict.addresses.iter().map(|address| GatewayAddress {
-        type_: Some(IP_ADDRESS.to_owned()),
-        value: address.to_string(),
-    });
+    let addresses = verdict
+        .addresses
+        .iter()
+        .map(|address| GatewayAddress { type_: Some(IP_ADDRESS.to_owned()), value: address.to_string() });
     let listeners = verdict.listeners.iter().map(|listener| {
         let before = old.listeners.iter().find(|old| old.name == listener.name);
         let conditions = before.map_or(&[][..], |before| &before.conditions);

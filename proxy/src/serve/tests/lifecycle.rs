@@ -165,8 +165,7 @@ async fn https_by_server_name_and_alpn() {
             let request = Request::get("https://shop.example/").body(Full::<Bytes>::default()).unwrap();
             whole(sender.send_request(request).await.unwrap()).await
         } else {
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
             tokio::spawn(connection);
             let request = Request::get("/").header("host", "shop.example").body(Full::<Bytes>::default()).unwrap();
             whole(sender.send_request(request).await.unwrap()).await

@@ -86,16 +86,15 @@ fn other_controllers_keep_their_entries_and_ours_go_with_their_parents() {
     let before = route(&json!({ "parents": [stale, theirs, ours] }));
     let written = write(&before, &verdict(1, &[("edge", true), ("inner", true)]), "2026-01-01T00:00:00Z").unwrap();
     let parents = written["status"]["parents"].as_array().unwrap();
-    let who: Vec<_> = parents.iter().map(|entry| (entry["controllerName"].as_str().unwrap(), &entry["parentRef"]["name"])).collect();
+    let who: Vec<_> =
+        parents.iter().map(|entry| (entry["controllerName"].as_str().unwrap(), &entry["parentRef"]["name"])).collect();
     assert_eq!(who, [("example.com/other", &json!("edge")), (US, &json!("edge")), (US, &json!("inner"))]);
     assert_eq!(parents[0], theirs);
 }
 
 #[test]
 fn a_route_that_left_us_is_cleaned_and_a_foreign_one_is_left_alone() {
-    let entry = |controller: &str| {
-        json!({ "parents": [{ "parentRef": { "name": "edge" }, "controllerName": controller, "conditions": [] }] })
-    };
+    let entry = |controller: &str| json!({ "parents": [{ "parentRef": { "name": "edge" }, "controllerName": controller, "conditions": [] }] });
     let mut set = Set::default();
     for (name, controller) in [("left", US), ("foreign", "example.com/other")] {
         let mut object = route(&entry(controller));
@@ -105,7 +104,8 @@ fn a_route_that_left_us_is_cleaned_and_a_foreign_one_is_left_alone() {
     let desired = desired(&set, &Verdicts::default(), &BindFailures::new(), US);
     assert_eq!(desired.len(), 1);
     let target = Target::HttpRoute(Key::new("shop", "left"));
-    let patch = patch(&desired[&target], &Current::of(&set, &target).unwrap(), US, &at("2026-01-01T00:00:00Z")).unwrap();
+    let patch =
+        patch(&desired[&target], &Current::of(&set, &target).unwrap(), US, &at("2026-01-01T00:00:00Z")).unwrap();
     assert_eq!(patch["status"]["parents"], json!([]));
 }
 
@@ -196,7 +196,10 @@ fn conditions_of_others_stay_and_ours_without_a_verdict_go() {
     };
     let old = [of("Conflicted"), of("example.com/Certified"), of("Accepted")];
     let new = merged(&[says(condition::ACCEPTED, true, reason::ACCEPTED)], &old, 2, &at("2026-01-01T00:00:00Z"));
-    assert_eq!(new.iter().map(|condition| condition.type_.as_str()).collect::<Vec<_>>(), ["example.com/Certified", "Accepted"]);
+    assert_eq!(
+        new.iter().map(|condition| condition.type_.as_str()).collect::<Vec<_>>(),
+        ["example.com/Certified", "Accepted"]
+    );
     assert_eq!(new[1].last_transition_time, at("2026-01-01T00:00:00Z"));
 }
 
