@@ -2,7 +2,8 @@
 
 use kube::{
     Client,
-    api::{ApiResource, GroupVersion},
+    api::ApiResource,
+    core::GroupVersion,
 };
 
 use crate::model::key::Kind;
