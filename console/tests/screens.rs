@@ -1,0 +1,278 @@
+//! Whole screens at fixed sizes, driven by events, with a clock that stands still.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use gwtop::{
+    event::{Event, Link},
+    model::{key::Kind, store::Change},
+    picture,
+    screen::State,
+    theme::{Role, Theme},
+    traffic::{parse::parse, scrape::Scrape},
+    update::{Effect, update},
+};
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+use serde_json::{Value, json};
+
+fn fresh() -> State {
+    let mut state = State::new("prod-eu".to_owned(), Theme::default(), Instant::now(), "2026-03-01T12:00:00Z".parse().unwrap());
+    state.screen.height = 19;
+    state
+}
+
+fn parent(status: [&str; 2], reasons: [&str; 2], generation: i64) -> Value {
+    let condition = |kind: &str, index: usize| {
+        json!({"type": kind, "status": status[index], "reason": reasons[index], "message": format!("why {kind} is so"),
+            "observedGeneration": generation, "lastTransitionTime": "2026-03-01T11:00:00Z"})
+    };
+    json!({"parentRef": {"name": "prod", "namespace": "infra"}, "controllerName": "gwtop.dev/gwproxy",
+        "conditions": [condition("Accepted", 0), condition("ResolvedRefs", 1)]})
+}
+
+fn route(namespace: &str, name: &str, backends: Value, parent: Value) -> Arc<Value> {
+    Arc::new(json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": namespace, "uid": format!("uid-{name}"), "generation": 2,
+            "creationTimestamp": "2026-02-20T12:00:00Z"},
+        "spec": {"hostnames": [format!("{name}.example.com")], "parentRefs": [{"name": "prod", "namespace": "infra"}],
+            "rules": [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": backends}]},
+        "status": {"parents": [parent]},
+    }))
+}
+
+fn slice(namespace: &str, service: &str, ready: usize) -> Arc<Value> {
+    let endpoints = vec![json!({"addresses": ["10.0.0.1"], "conditions": {"ready": true}}); ready];
+    Arc::new(json!({"metadata": {"name": format!("{service}-1"), "namespace": namespace,
+        "labels": {"kubernetes.io/service-name": service}}, "endpoints": endpoints}))
+}
+
+fn live() -> State {
+    let mut state = fresh();
+    let good = || parent(["True", "True"], ["Accepted", "ResolvedRefs"], 2);
+    let pair = json!([{"name": "app-v1", "port": 8080, "weight": 95}, {"name": "app-v2", "port": 8080, "weight": 5}]);
+    let single = |name: &str| json!([{"name": name, "port": 8080}]);
+    let routes = vec![
+        route("my-app", "app-canary", pair, good()),
+        route("shop", "storefront", single("catalog"), good()),
+        route("shop", "stale", single("catalog"), parent(["True", "True"], ["Accepted", "ResolvedRefs"], 1)),
+        route("payments", "refunds", single("nope"), parent(["True", "False"], ["Accepted", "BackendNotFound"], 2)),
+        route("staging", "preview", single("preview"), parent(["False", "True"], ["NotAllowedByListeners", "ResolvedRefs"], 2)),
+    ];
+    let gateway = json!({"metadata": {"name": "prod", "namespace": "infra", "generation": 1},
+        "spec": {"gatewayClassName": "gwproxy", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+        "status": {"addresses": [{"value": "127.0.64.1"}],
+            "conditions": [{"type": "Programmed", "status": "True", "reason": "Programmed", "observedGeneration": 1}],
+            "listeners": [{"name": "http", "attachedRoutes": 4, "conditions": []}]}});
+    let slices = vec![
+        slice("my-app", "app-v1", 2), slice("my-app", "app-v2", 1), slice("shop", "catalog", 3),
+        slice("payments", "nope", 0), slice("staging", "preview", 1),
+    ];
+    update(&mut state, Event::Link(Link::Up { context: "prod-eu".to_owned(), url: "https://api".to_owned() }));
+    update(&mut state, Event::Change(Change::Replace(Kind::HttpRoute, routes)));
+    update(&mut state, Event::Change(Change::Replace(Kind::Gateway, vec![Arc::new(gateway)])));
+    update(&mut state, Event::Change(Change::Replace(Kind::EndpointSlice, slices)));
+    state
+}
+
+fn key(code: KeyCode) -> Event {
+    Event::Key(KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+fn press(state: &mut State, keys: &str) -> Vec<Effect> {
+    keys.chars()
+        .flat_map(|c| {
+            let code = match c {
+                '\r' => KeyCode::Enter,
+                '\x1b' => KeyCode::Esc,
+                c => KeyCode::Char(c),
+            };
+            update(state, key(code))
+        })
+        .collect()
+}
+
+fn text(buffer: &Buffer) -> String {
+    let area = buffer.area;
+    let row = |y| (0..area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+    (0..area.height).map(row).collect::<Vec<_>>().join("\n")
+}
+
+fn shown(state: &State, width: u16, height: u16) -> String {
+    text(&picture::screen(state, width, height))
+}
+
+#[test]
+fn every_screen_at_every_size() {
+    for (name, keys) in [
+        ("routes", ""), ("gateways", "2"), ("backends", "3"), ("detail", "\r"), ("yaml", "y"), ("help", "?"),
+        ("canary", "/app-canary\rp+"), ("confirm", "/app-canary\rp+\r"), ("command", ":gw"),
+    ] {
+        for (width, height) in [(80, 24), (120, 40), (40, 10)] {
+            let mut state = live();
+            press(&mut state, keys);
+            insta::assert_snapshot!(format!("{name}-{width}x{height}"), shown(&state, width, height));
+        }
+    }
+}
+
+#[test]
+fn the_states_of_no_data_differ() {
+    let mut seen = Vec::new();
+    let up = Event::Link(Link::Up { context: "prod-eu".to_owned(), url: "https://api".to_owned() });
+    let mut state = fresh();
+    seen.push(shown(&state, 80, 24));
+    assert!(seen[0].contains("connecting to prod-eu"), "{}", seen[0]);
+    update(&mut state, Event::Link(Link::Down("connection refused".to_owned())));
+    seen.push(shown(&state, 80, 24));
+    assert!(seen[1].contains("API lost") && seen[1].contains("connection refused"), "{}", seen[1]);
+    update(&mut state, up);
+    seen.push(shown(&state, 80, 24));
+    for (change, word) in [
+        (Change::Replace(Kind::HttpRoute, Vec::new()), "no httproutes in this cluster"),
+        (Change::Forbidden(Kind::HttpRoute), "forbidden"),
+        (Change::Missing(Kind::HttpRoute), "CRDs are not installed"),
+        (Change::Lost(Kind::HttpRoute, "boom".to_owned()), "boom"),
+    ] {
+        update(&mut state, Event::Change(change));
+        let text = shown(&state, 80, 24);
+        assert!(text.contains(word), "{text}");
+        assert!(!seen.contains(&text));
+        seen.push(text);
+    }
+}
+
+#[test]
+fn status_is_glyph_word_and_colour() {
+    let state = live();
+    let buffer = picture::screen(&state, 80, 24);
+    let rows = text(&buffer);
+    for (glyph, word, role) in [
+        ("✗", "NotAllowedByListeners", Role::Bad),
+        ("▲", "BackendNotFound", Role::Warn),
+        ("◷", "ObservedGeneration", Role::Stale),
+        ("●", "OK", Role::Ok),
+    ] {
+        let y = rows.lines().position(|line| line.contains(word) && line.contains(glyph)).unwrap_or_else(|| panic!("{word}\n{rows}"));
+        let x = (0..80).find(|x| buffer[(*x, y as u16)].symbol() == glyph).unwrap();
+        assert_eq!(Some(buffer[(x, y as u16)].fg), state.theme.style(role).fg, "{word}");
+    }
+    // Problems first.
+    let place = |word: &str| rows.find(word).unwrap();
+    assert!(place("preview") < place("refunds") && place("refunds") < place("storefront"), "{rows}");
+}
+
+#[test]
+fn the_selection_stays_with_its_object() {
+    let mut state = live();
+    press(&mut state, "jj");
+    let chosen = state.screen.selection().cloned();
+    let broken = route("aaa", "aaa", json!([]), parent(["False", "True"], ["NoMatchingParent", "ResolvedRefs"], 2));
+    update(&mut state, Event::Change(Change::Apply(Kind::HttpRoute, broken)));
+    assert_eq!(state.screen.selection(), chosen.as_ref());
+}
+
+#[test]
+fn a_write_needs_a_confirmation_and_carries_its_tests() {
+    let mut state = live();
+    assert!(press(&mut state, "/app-canary\rp+\r").is_empty());
+    let asked = shown(&state, 120, 40);
+    assert!(asked.contains("prod-eu") && asked.contains("my-app/app-canary") && asked.contains("weight: 90"), "{asked}");
+    assert!(press(&mut state, "\x1b").is_empty());
+    let effects = press(&mut state, "\ry");
+    let [Effect::Send(plan)] = effects.as_slice() else { panic!("{effects:?}") };
+    let mut object = state.store.get(&plan.target).unwrap().as_ref().clone();
+    json_patch::patch(&mut object, &plan.patch).unwrap();
+    assert_eq!(object.pointer("/spec/rules/0/backendRefs/1/weight"), Some(&json!(10)));
+    // Rows change only when the watch confirms.
+    assert!(shown(&state, 120, 40).contains("sending"));
+}
+
+#[test]
+fn nothing_is_written_read_only_or_offline() {
+    let mut state = live();
+    state.readonly = true;
+    assert!(press(&mut state, "/app-canary\rp+\ryRy").is_empty());
+    assert!(state.screen.dialog.is_none());
+    let mut state = live();
+    update(&mut state, Event::Link(Link::Down("gone".to_owned())));
+    assert!(press(&mut state, "/app-canary\rp+\ryRyay").is_empty());
+}
+
+#[test]
+fn lost_data_is_dimmed_and_dated() {
+    let mut state = live();
+    update(&mut state, Event::Link(Link::Down("connection refused".to_owned())));
+    state.now += Duration::from_secs(42);
+    let buffer = picture::screen(&state, 80, 24);
+    let text = text(&buffer);
+    assert!(text.contains("API lost 42s ago") && text.contains("storefront"), "{text}");
+    assert!(buffer[(4, 4)].modifier.contains(ratatui::style::Modifier::DIM));
+}
+
+#[test]
+fn too_small_says_so() {
+    let text = shown(&live(), 20, 5);
+    assert_eq!(text.split_whitespace().collect::<Vec<_>>().join(" "), "terminal 20x5: gwtop needs 40x10");
+}
+
+#[test]
+fn metrics_join_the_rows() {
+    let mut state = live();
+    let labels = "gateway_namespace=\"infra\",gateway=\"prod\",listener=\"http\",route_kind=\"HTTPRoute\",route_namespace=\"shop\",route=\"storefront\",rule=\"0\",backend_namespace=\"shop\",backend=\"catalog\",backend_port=\"8080\"";
+    for (second, count) in [(0, 0), (5, 1000), (10, 2000)] {
+        let at = state.now + Duration::from_secs(second);
+        let text = format!("# TYPE gwproxy_requests_total counter\ngwproxy_requests_total{{{labels},code=\"200\"}} {count}\n");
+        update(&mut state, Event::Scrape(Scrape { at, source: "test".to_owned(), samples: parse(&text).map_err(|e| format!("{e:?}")) }));
+    }
+    let text = shown(&state, 120, 40);
+    let row = text.lines().find(|line| line.contains("storefront")).unwrap();
+    assert!(row.contains("200"), "{text}");
+}
+
+#[test]
+fn a_picture_is_the_screen() {
+    let buffer = picture::screen(&live(), 80, 24);
+    let svg = picture::svg(&buffer, "a < b");
+    assert!(svg.contains("a &lt; b") && svg.contains("NotAllowedByListeners"));
+    assert_eq!(svg, picture::svg(&buffer, "a < b"));
+}
+
+fn any_event() -> impl Strategy<Value = (Option<KeyEvent>, u8)> {
+    let code = prop_oneof![
+        "[ -~]".prop_map(|s: String| KeyCode::Char(s.chars().next().unwrap())),
+        any::<char>().prop_map(KeyCode::Char),
+        Just(KeyCode::Enter), Just(KeyCode::Esc), Just(KeyCode::Tab), Just(KeyCode::Backspace), Just(KeyCode::Up),
+        Just(KeyCode::PageDown), Just(KeyCode::End),
+    ];
+    let modifiers = prop_oneof![Just(KeyModifiers::NONE), Just(KeyModifiers::CONTROL), Just(KeyModifiers::ALT)];
+    (proptest::option::weighted(0.8, (code, modifiers).prop_map(|(code, modifiers)| KeyEvent::new(code, modifiers))), any::<u8>())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn nothing_panics(events in proptest::collection::vec((any_event(), 1u16..130, 1u16..45), 1..40)) {
+        let mut state = live();
+        for ((event, choice), width, height) in events {
+            match event {
+                Some(key) => { update(&mut state, Event::Key(key)); }
+                None => {
+                    let routes: Vec<_> = state.store.routes().map(|route| route.key.clone()).collect();
+                    let change = match (choice % 4, routes.first()) {
+                        (0, Some(key)) => Change::Delete(key.clone()),
+                        (1, _) => Change::Apply(Kind::HttpRoute, Arc::new(json!({"metadata": {"name": "odd"}, "spec": {"rules": [null, 3, {"backendRefs": [{}, []]}]}, "status": 7}))),
+                        (2, _) => Change::Replace(Kind::HttpRoute, Vec::new()),
+                        _ => Change::Lost(Kind::Gateway, "x".to_owned()),
+                    };
+                    update(&mut state, Event::Change(change));
+                }
+            }
+            picture::screen(&state, width, height);
+        }
+    }
+}
