@@ -46,7 +46,8 @@ fn names(text: &str, word: &str) -> bool {
 
 /// Whether the source names a module of this crate, in a nested `use` too.
 fn uses(text: &str, module: &str) -> bool {
-    let flat: String = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
+    let flat: String =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
     if flat.contains(&format!("crate::{module}::")) || flat.contains(&format!("crate::{module};")) {
         return true;
     }

@@ -20,7 +20,8 @@ use ratatui::buffer::Buffer;
 use serde_json::{Value, json};
 
 fn fresh() -> State {
-    let mut state = State::new("prod-eu".to_owned(), Theme::default(), Instant::now(), "2026-03-01T12:00:00Z".parse().unwrap());
+    let mut state =
+        State::new("prod-eu".to_owned(), Theme::default(), Instant::now(), "2026-03-01T12:00:00Z".parse().unwrap());
     state.screen.height = 19;
     state
 }
@@ -61,7 +62,12 @@ fn live() -> State {
         route("shop", "storefront", single("catalog"), good()),
         route("shop", "stale", single("catalog"), parent(["True", "True"], ["Accepted", "ResolvedRefs"], 1)),
         route("payments", "refunds", single("nope"), parent(["True", "False"], ["Accepted", "BackendNotFound"], 2)),
-        route("staging", "preview", single("preview"), parent(["False", "True"], ["NotAllowedByListeners", "ResolvedRefs"], 2)),
+        route(
+            "staging",
+            "preview",
+            single("preview"),
+            parent(["False", "True"], ["NotAllowedByListeners", "ResolvedRefs"], 2),
+        ),
     ];
     let gateway = json!({"metadata": {"name": "prod", "namespace": "infra", "generation": 1},
         "spec": {"gatewayClassName": "gwproxy", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
@@ -69,8 +75,11 @@ fn live() -> State {
             "conditions": [{"type": "Programmed", "status": "True", "reason": "Programmed", "observedGeneration": 1}],
             "listeners": [{"name": "http", "attachedRoutes": 4, "conditions": []}]}});
     let slices = vec![
-        slice("my-app", "app-v1", 2), slice("my-app", "app-v2", 1), slice("shop", "catalog", 3),
-        slice("payments", "nope", 0), slice("staging", "preview", 1),
+        slice("my-app", "app-v1", 2),
+        slice("my-app", "app-v2", 1),
+        slice("shop", "catalog", 3),
+        slice("payments", "nope", 0),
+        slice("staging", "preview", 1),
     ];
     update(&mut state, Event::Link(Link::Up { context: "prod-eu".to_owned(), url: "https://api".to_owned() }));
     update(&mut state, Event::Change(Change::Replace(Kind::HttpRoute, routes)));
@@ -109,8 +118,15 @@ fn shown(state: &State, width: u16, height: u16) -> String {
 #[test]
 fn every_screen_at_every_size() {
     for (name, keys) in [
-        ("routes", ""), ("gateways", "2"), ("backends", "3"), ("detail", "\r"), ("yaml", "y"), ("help", "?"),
-        ("canary", "/app-canary\rp+"), ("confirm", "/app-canary\rp+\r"), ("command", ":gw"),
+        ("routes", ""),
+        ("gateways", "2"),
+        ("backends", "3"),
+        ("detail", "\r"),
+        ("yaml", "y"),
+        ("help", "?"),
+        ("canary", "/app-canary\rp+"),
+        ("confirm", "/app-canary\rp+\r"),
+        ("command", ":gw"),
     ] {
         for (width, height) in [(80, 24), (120, 40), (40, 10)] {
             let mut state = live();
@@ -157,7 +173,10 @@ fn status_is_glyph_word_and_colour() {
         ("◷", "ObservedGeneration", Role::Stale),
         ("●", "OK", Role::Ok),
     ] {
-        let y = rows.lines().position(|line| line.contains(word) && line.contains(glyph)).unwrap_or_else(|| panic!("{word}\n{rows}"));
+        let y = rows
+            .lines()
+            .position(|line| line.contains(word) && line.contains(glyph))
+            .unwrap_or_else(|| panic!("{word}\n{rows}"));
         let x = (0..80).find(|x| buffer[(*x, y as u16)].symbol() == glyph).unwrap();
         assert_eq!(Some(buffer[(x, y as u16)].fg), state.theme.style(role).fg, "{word}");
     }
@@ -181,7 +200,10 @@ fn a_write_needs_a_confirmation_and_carries_its_tests() {
     let mut state = live();
     assert!(press(&mut state, "/app-canary\rp+\r").is_empty());
     let asked = shown(&state, 120, 40);
-    assert!(asked.contains("prod-eu") && asked.contains("my-app/app-canary") && asked.contains("weight: 90"), "{asked}");
+    assert!(
+        asked.contains("prod-eu") && asked.contains("my-app/app-canary") && asked.contains("weight: 90"),
+        "{asked}"
+    );
     assert!(press(&mut state, "\x1b").is_empty());
     let effects = press(&mut state, "\ry");
     let [Effect::Send(plan)] = effects.as_slice() else { panic!("{effects:?}") };
@@ -226,8 +248,16 @@ fn metrics_join_the_rows() {
     let labels = "gateway_namespace=\"infra\",gateway=\"prod\",listener=\"http\",route_kind=\"HTTPRoute\",route_namespace=\"shop\",route=\"storefront\",rule=\"0\",backend_namespace=\"shop\",backend=\"catalog\",backend_port=\"8080\"";
     for (second, count) in [(0, 0), (5, 1000), (10, 2000)] {
         let at = state.now + Duration::from_secs(second);
-        let text = format!("# TYPE gwproxy_requests_total counter\ngwproxy_requests_total{{{labels},code=\"200\"}} {count}\n");
-        update(&mut state, Event::Scrape(Scrape { at, source: "test".to_owned(), samples: parse(&text).map_err(|e| format!("{e:?}")) }));
+        let text =
+            format!("# TYPE gwproxy_requests_total counter\ngwproxy_requests_total{{{labels},code=\"200\"}} {count}\n");
+        update(
+            &mut state,
+            Event::Scrape(Scrape {
+                at,
+                source: "test".to_owned(),
+                samples: parse(&text).map_err(|e| format!("{e:?}")),
+            }),
+        );
     }
     let text = shown(&state, 120, 40);
     let row = text.lines().find(|line| line.contains("storefront")).unwrap();
@@ -246,11 +276,19 @@ fn any_event() -> impl Strategy<Value = (Option<KeyEvent>, u8)> {
     let code = prop_oneof![
         "[ -~]".prop_map(|s: String| KeyCode::Char(s.chars().next().unwrap())),
         any::<char>().prop_map(KeyCode::Char),
-        Just(KeyCode::Enter), Just(KeyCode::Esc), Just(KeyCode::Tab), Just(KeyCode::Backspace), Just(KeyCode::Up),
-        Just(KeyCode::PageDown), Just(KeyCode::End),
+        Just(KeyCode::Enter),
+        Just(KeyCode::Esc),
+        Just(KeyCode::Tab),
+        Just(KeyCode::Backspace),
+        Just(KeyCode::Up),
+        Just(KeyCode::PageDown),
+        Just(KeyCode::End),
     ];
     let modifiers = prop_oneof![Just(KeyModifiers::NONE), Just(KeyModifiers::CONTROL), Just(KeyModifiers::ALT)];
-    (proptest::option::weighted(0.8, (code, modifiers).prop_map(|(code, modifiers)| KeyEvent::new(code, modifiers))), any::<u8>())
+    (
+        proptest::option::weighted(0.8, (code, modifiers).prop_map(|(code, modifiers)| KeyEvent::new(code, modifiers))),
+        any::<u8>(),
+    )
 }
 
 proptest! {

@@ -157,13 +157,14 @@ fn rule_json(rule: &Rule) -> Value {
     let outcome = match &rule.outcome {
         Outcome::Forward(backends) => json!({
             "backends": backends
-                .entries()
-                .map(|backend| match &backend.target {
+                .weighted()
+                .map(|(weight, backend)| match &backend.target {
                     Target::Endpoints(endpoints) => json!({
-                        "service": backend.key.to_string(), "port": backend.port, "endpoints": endpoints_json(endpoints),
+                        "service": backend.key.to_string(), "port": backend.port, "weight": weight,
+                        "endpoints": endpoints_json(endpoints),
                     }),
                     Target::Fail(status, why) => json!({
-                        "service": backend.key.to_string(), "port": backend.port,
+                        "service": backend.key.to_string(), "port": backend.port, "weight": weight,
                         "status": status.as_u16(), "reason": why.trim_end(),
                     }),
                 })

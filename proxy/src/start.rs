@@ -149,7 +149,12 @@ impl Local {
             }
             Err(error) => {
                 // The data directory has to be free again when this returns.
-                control.run(async move { Ok(server.stop().await) }).await?;
+                control
+                    .run(async move {
+                        server.stop().await;
+                        Ok(())
+                    })
+                    .await?;
                 Err(error)
             }
         }
@@ -159,7 +164,11 @@ impl Local {
     pub async fn stop(mut self) {
         self.engine.stop().await;
         if let Some(server) = self.server.take() {
-            let stopped = self.engine.control.run(async move { Ok(server.stop().await) }).await;
+            let stop = async move {
+                server.stop().await;
+                Ok(())
+            };
+            let stopped = self.engine.control.run(stop).await;
             if let Err(error) = stopped {
                 tracing::error!("the local API did not stop: {error}");
             }

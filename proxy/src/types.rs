@@ -43,6 +43,7 @@ pub struct Object<Spec, Status> {
 }
 
 impl<Spec, Status> Object<Spec, Status> {
+    #[cfg(test)]
     pub fn key(&self) -> Key {
         Key {
             namespace: self.metadata.namespace.clone().unwrap_or_default(),

@@ -130,7 +130,7 @@ async fn answer(
     }
     // Half of the requests near the typical time, a tail of one in fifty at three times it.
     let draw = conduct.draw();
-    let share = if draw % 50 == 0 { 3.0 } else { 0.6 + f64::from(draw) / 1_250_000.0 };
+    let share = if draw.is_multiple_of(50) { 3.0 } else { 0.6 + f64::from(draw) / 1_250_000.0 };
     tokio::time::sleep(profile.typical.mul_f64(share)).await;
     conduct.answered.fetch_add(1, Ordering::Relaxed);
     let body = format!(

@@ -226,7 +226,7 @@ fn describe_match(value: &Value) -> String {
         parts.push(match path.get("type").and_then(Value::as_str) {
             Some("Exact") => format!("={of}"),
             Some("RegularExpression") => format!("~{of}"),
-            _ => format!("{}*", of),
+            _ => format!("{of}*"),
         });
     }
     for (field, sign) in [("headers", "header"), ("queryParams", "query")] {

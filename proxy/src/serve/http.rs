@@ -53,7 +53,7 @@ pub(super) struct Connection {
     tls: bool,
     drain: Rc<Drain>,
     shared: Rc<Shared>,
-    open: Box<dyn std::any::Any>,
+    _open: Box<dyn std::any::Any>,
 }
 
 impl Connection {
@@ -68,7 +68,7 @@ impl Connection {
     ) -> Rc<Self> {
         let peer = HeaderValue::try_from(peer.ip().to_canonical().to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Rc::new(Self { bind, peer, tls, drain, shared, open: Box::new(open) })
+        Rc::new(Self { bind, peer, tls, drain, shared, _open: Box::new(open) })
     }
 }
 

@@ -111,7 +111,7 @@ impl Receiver {
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }
 

@@ -23,19 +23,6 @@ impl<T> Default for HostMap<T> {
 
 impl<T> HostMap<T> {
     /// `hostname` is lower case; empty means any host.
-    pub fn entry(&mut self, hostname: &str) -> &mut T
-    where
-        T: Default,
-    {
-        if hostname.is_empty() {
-            self.any.get_or_insert_with(T::default)
-        } else if let Some(suffix) = hostname.strip_prefix("*.") {
-            self.wildcard.entry(suffix.into()).or_default()
-        } else {
-            self.exact.entry(hostname.into()).or_default()
-        }
-    }
-
     pub fn insert(&mut self, hostname: &str, value: T) -> Option<T> {
         if hostname.is_empty() {
             self.any.replace(value)
@@ -43,17 +30,6 @@ impl<T> HostMap<T> {
             self.wildcard.insert(suffix.into(), value)
         } else {
             self.exact.insert(hostname.into(), value)
-        }
-    }
-
-    /// The value of exactly this hostname, as it was inserted.
-    pub fn get(&self, hostname: &str) -> Option<&T> {
-        if hostname.is_empty() {
-            self.any.as_ref()
-        } else if let Some(suffix) = hostname.strip_prefix("*.") {
-            self.wildcard.get(suffix)
-        } else {
-            self.exact.get(hostname)
         }
     }
 
@@ -83,19 +59,6 @@ impl<T> HostMap<T> {
 
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.exact.values().chain(self.wildcard.values()).chain(&self.any)
-    }
-
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.exact.values_mut().chain(self.wildcard.values_mut()).chain(&mut self.any)
-    }
-
-    /// The same hostnames with other values.
-    pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> HostMap<U> {
-        HostMap {
-            exact: self.exact.into_iter().map(|(host, value)| (host, change(value))).collect(),
-            wildcard: self.wildcard.into_iter().map(|(host, value)| (host, change(value))).collect(),
-            any: self.any.map(change),
-        }
     }
 }
 
@@ -158,7 +121,6 @@ mod tests {
         let hostnames = ["", "*.example.com", "a.example.com"];
         let map = map(&hostnames);
         assert_eq!(map.iter().map(|(host, _)| host).collect::<Vec<_>>(), hostnames);
-        assert!(hostnames.iter().all(|host| map.get(host) == Some(host)));
-        assert_eq!(map.get("example.com"), None);
+        assert!(map.iter().all(|(host, value)| host == *value));
     }
 }

@@ -17,6 +17,7 @@ pub struct Picker<T> {
 }
 
 impl<T> Picker<T> {
+    #[cfg(test)]
     pub fn new(weighted: impl IntoIterator<Item = (u32, T)>) -> Self {
         Self::starting(0, weighted)
     }

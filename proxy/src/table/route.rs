@@ -88,6 +88,7 @@ impl Bind {
 }
 
 impl RouteMatch {
+    #[cfg(test)]
     pub fn matches(&self, head: &RequestHead<'_>) -> bool {
         self.path.matches(head.path) && self.matches_beside_path(head)
     }
