@@ -1,8 +1,11 @@
 //! The whole loop as a user meets it: the built binary, real sockets, a real terminal.
 
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    num::NonZero,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -37,7 +40,7 @@ impl Demo {
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let mut output = pair.master.try_clone_reader().unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(40, 120, 0)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(NonZero::new(40).unwrap(), NonZero::new(120).unwrap(), 0)));
         let parser = screen.clone();
         std::thread::spawn(move || {
             let mut bytes = [0; 16384];
