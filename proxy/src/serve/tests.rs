@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use ::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -162,15 +162,15 @@ impl Plane {
         }
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, http::HeaderMap, String) {
+    async fn get(&self, path: &str) -> (StatusCode, ::http::HeaderMap, String) {
         self.send(Request::get(path).header("host", "shop.example")).await
     }
 
-    async fn send(&self, request: http::request::Builder) -> (StatusCode, http::HeaderMap, String) {
+    async fn send(&self, request: ::http::request::Builder) -> (StatusCode, ::http::HeaderMap, String) {
         self.send_body(request, "").await
     }
 
-    async fn send_body(&self, request: http::request::Builder, body: &str) -> (StatusCode, http::HeaderMap, String) {
+    async fn send_body(&self, request: ::http::request::Builder, body: &str) -> (StatusCode, ::http::HeaderMap, String) {
         let mut client = Client::connect(self.address).await;
         client.send(request.body(Full::from(body.to_owned())).unwrap()).await
     }
@@ -212,12 +212,12 @@ impl Client {
         self.0.send_request(request).await
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> (StatusCode, http::HeaderMap, String) {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> (StatusCode, ::http::HeaderMap, String) {
         whole(self.raw(request).await.unwrap()).await
     }
 }
 
-async fn whole(response: Response<Incoming>) -> (StatusCode, http::HeaderMap, String) {
+async fn whole(response: Response<Incoming>) -> (StatusCode, ::http::HeaderMap, String) {
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (head.status, head.headers, String::from_utf8(body.to_vec()).unwrap())

@@ -104,7 +104,7 @@ fn matched(one: &RouteMatch) -> String {
 }
 
 fn edits(out: &mut String, indent: &str, what: &str, edits: &HeaderEdits) -> std::fmt::Result {
-    if edits.is_empty() {
+    if edits.set.is_empty() && edits.add.is_empty() && edits.remove.is_empty() {
         return Ok(());
     }
     writeln!(out, "{indent}{what} set {:?} add {:?} remove {:?}", edits.set, edits.add, edits.remove)
