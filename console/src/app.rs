@@ -52,7 +52,10 @@ pub struct AppOptions {
     pub connect: Box<dyn Fn() -> Connecting + Send + Sync>,
     /// Shown until the connection says better.
     pub context: String,
-    pub title: String,
+    /// Shown where messages are, as long as there is nothing to tell.
+    pub notice: String,
+    /// How long each step of a run from the panel is observed; none for the command's own.
+    pub interval: Option<Duration>,
     /// Name or file; none for the built-in one.
     pub theme: Option<String>,
     pub readonly: bool,
@@ -65,7 +68,10 @@ pub async fn run(options: AppOptions) -> Result<Exit> {
     let (theme, problems) = Theme::load(options.theme.as_deref().unwrap_or("dark"));
     let theme = theme.fit(options.palette.unwrap_or_else(palette));
     let mut state = State::new(options.context, theme, Instant::now(), Timestamp::now());
-    state.title = options.title;
+    state.notice = options.notice;
+    if let Some(interval) = options.interval {
+        state.interval = interval;
+    }
     state.readonly = options.readonly;
     state.ascii = !utf8();
     if let Some(problem) = problems.first() {

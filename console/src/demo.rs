@@ -7,6 +7,8 @@ mod ground;
 mod load;
 mod story;
 
+use std::time::Duration;
+
 use color_eyre::eyre::Result;
 
 use crate::{
@@ -14,6 +16,9 @@ use crate::{
     exit::Exit,
 };
 use ground::Ground;
+
+/// Whoever tries the demo does not want to wait as long as production should.
+const STEP: Duration = Duration::from_secs(10);
 
 /// Opens the console on the demo.
 pub async fn console() -> Result<Exit> {
@@ -26,7 +31,8 @@ pub async fn console() -> Result<Exit> {
             let connection = connection.clone();
             Box::pin(async move { Ok(connection) })
         }),
-        title: format!("export KUBECONFIG={}", ground.link().display()),
+        notice: format!("demo: from another terminal, export KUBECONFIG={}", ground.link().display()),
+        interval: Some(STEP),
         theme: None,
         readonly: false,
         palette: None,

@@ -1,13 +1,13 @@
 //! What the operator looks at, and the whole state that a frame is drawn from.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use regex::Regex;
 use tui_textarea::TextArea;
 
 use crate::{
-    canary::Transition,
+    canary::{Settings, Transition},
     event::Link,
     intent::{keymap::Mode, plan::Plan},
     model::{
@@ -34,7 +34,10 @@ pub struct State {
     pub theme: Theme,
     pub readonly: bool,
     pub ascii: bool,
-    pub title: String,
+    /// Shown where messages are, as long as there is nothing to tell.
+    pub notice: String,
+    /// How long each step of a run from the panel is observed.
+    pub interval: Duration,
 }
 
 #[derive(Debug)]
@@ -241,7 +244,8 @@ impl State {
             theme,
             readonly: false,
             ascii: false,
-            title: String::new(),
+            notice: String::new(),
+            interval: Settings::new("", None).interval,
         }
     }
 

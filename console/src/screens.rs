@@ -22,7 +22,8 @@ pub(crate) async fn console(options: ConnectOptions, metrics_urls: Vec<String>) 
             Box::pin(async move { configure(&options).await })
         }),
         context,
-        title: String::new(),
+        notice: String::new(),
+        interval: None,
         theme: None,
         readonly: false,
         palette: None,

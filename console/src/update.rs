@@ -397,7 +397,7 @@ fn ask_start(state: &mut State) {
     }
     match (pair(state), subject(&state.screen)) {
         (Ok(pair), Some(route)) => {
-            let settings = Settings::new(&route.namespace, Some(route.name.clone()));
+            let settings = automatic(state, &route);
             let steps = format!(
                 "{} % points every {} s up to {} %, rolled back when more than {} fail",
                 settings.step,
@@ -411,6 +411,11 @@ fn ask_start(state: &mut State) {
         (Err(why), _) => say(&mut state.screen, Tone::Bad, why),
         (_, None) => {}
     }
+}
+
+/// What `a` runs.
+fn automatic(state: &State, route: &ObjectKey) -> Settings {
+    Settings { interval: state.interval, ..Settings::new(&route.namespace, Some(route.name.clone())) }
 }
 
 fn pause(state: &mut State) -> Vec<Effect> {
@@ -450,8 +455,7 @@ fn confirm(state: &mut State) -> Vec<Effect> {
             if !may_write(state) {
                 return Vec::new();
             }
-            let mut settings = Settings::new(&route.namespace, Some(route.name.clone()));
-            settings.rule = Some(rule);
+            let settings = Settings { rule: Some(rule), ..automatic(state, &route) };
             state.screen.canary.staged = None;
             state.screen.canary.run = Some(RunView { route, transitions: Vec::new(), paused: false, ended: false });
             vec![Effect::StartRun(Box::new(settings))]

@@ -106,9 +106,6 @@ fn header(buffer: &mut Buffer, area: Rect, state: &State) {
     let on = |role| theme.style(Role::Bar).patch(theme.style(role));
     let (store, traffic) = state.seen();
     let mut left = vec![Span::styled(" gwtop ", on(Role::Accent))];
-    if !state.title.is_empty() {
-        left.push(Span::styled(format!("{} ", state.title), on(Role::Muted)));
-    }
     left.push(Span::styled(format!("{} ", state.context), on(Role::Title)));
     let since = state.now.saturating_duration_since(state.link_since).as_secs().cast_signed();
     let glyph = |utf8: &'static str, ascii: &'static str| if state.ascii { ascii } else { utf8 };
@@ -215,7 +212,7 @@ fn message(buffer: &mut Buffer, area: Rect, state: &State) {
         (None, Link::Connecting) => (format!("connecting to {}…", state.context), Role::Muted),
         (None, Link::Up { .. }) => match state.traffic.problem() {
             Some(problem) => (format!("metrics: {problem}"), Role::Warn),
-            None => (String::new(), Role::Text),
+            None => (state.notice.clone(), Role::Muted),
         },
     };
     let text = text.replace(['\n', '\r', '\t'], " ");

@@ -250,14 +250,7 @@ fn metrics_join_the_rows() {
         let at = state.now + Duration::from_secs(second);
         let text =
             format!("# TYPE gwproxy_requests_total counter\ngwproxy_requests_total{{{labels},code=\"200\"}} {count}\n");
-        update(
-            &mut state,
-            Event::Scrape(Scrape {
-                at,
-                source: "test".to_owned(),
-                samples: parse(&text).map_err(|e| format!("{e:?}")),
-            }),
-        );
+        update(&mut state, Event::Scrape(Scrape { at, source: "test".to_owned(), samples: Ok(parse(&text)) }));
     }
     let text = shown(&state, 120, 40);
     let row = text.lines().find(|line| line.contains("storefront")).unwrap();

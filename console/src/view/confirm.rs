@@ -26,6 +26,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
                 format!("Object   {} {}", plan.target.kind.name(), plan.target),
                 theme.style(Role::Title),
             ));
+            lines.extend(wrap(&plan.summary, text).into_iter().map(|line| Line::styled(line, theme.style(Role::Text))));
             lines.push(Line::default());
             for line in &plan.diff {
                 let (sign, role) = match line.change {
@@ -69,7 +70,13 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
         .render(place, buffer);
     // The question is always seen, however long the diff is.
     let room = usize::from(height.saturating_sub(3));
-    for (row, line) in lines.iter().take(room).enumerate() {
+    if lines.len() > room && room > 0 {
+        let hidden = lines.len() + 1 - room;
+        lines.truncate(room - 1);
+        let more = if state.ascii { "..." } else { "…" };
+        lines.push(Line::styled(format!("{more} {hidden} more lines do not fit"), theme.style(Role::Warn)));
+    }
+    for (row, line) in lines.iter().enumerate() {
         buffer.set_line(place.x + 2, place.y + 1 + row as u16, line, width.saturating_sub(4));
     }
     let ask = Line::styled("y or Enter sends it, Esc cancels", theme.style(Role::Key));

@@ -15,6 +15,8 @@ use crate::{
 };
 
 const GAP: u16 = 2;
+/// However narrow the terminal, a row says how it is and which it is.
+const LEAST: usize = 2;
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
     let theme = &state.theme;
@@ -83,18 +85,26 @@ fn nothing(state: &State) -> (String, Role) {
 fn fit(columns: &[Column], width: u16) -> Vec<(usize, u16, u16)> {
     let mut kept: Vec<usize> = (0..columns.len()).collect();
     let need = |kept: &[usize]| kept.iter().map(|index| columns[*index].width + GAP).sum::<u16>().saturating_sub(GAP);
-    while need(&kept) > width && kept.len() > 1 {
+    while need(&kept) > width && kept.len() > LEAST {
         let least = kept.iter().enumerate().max_by_key(|(_, index)| columns[**index].priority).map(|(place, _)| place);
         kept.remove(least.unwrap_or(0));
     }
-    let spare = width.saturating_sub(need(&kept));
+    let mut widths: Vec<u16> = kept.iter().map(|index| columns[*index].width).collect();
+    let gaps = GAP * (kept.len() as u16).saturating_sub(1);
+    while widths.iter().sum::<u16>() + gaps > width
+        && let Some(widest) = widths.iter_mut().max()
+        && *widest > 1
+    {
+        *widest -= 1;
+    }
+    let spare = width.saturating_sub(widths.iter().sum::<u16>() + gaps);
     let flexible = kept.iter().filter(|index| columns[**index].flex).count() as u16;
     let mut x = 0;
     let mut placed = Vec::with_capacity(kept.len());
-    for index in kept {
+    for (index, own) in kept.into_iter().zip(widths) {
         // More than this only tears the row apart.
         let more = if columns[index].flex { (spare / flexible.max(1)).min(30) } else { 0 };
-        let column = (columns[index].width + more).min(width.saturating_sub(x));
+        let column = (own + more).min(width.saturating_sub(x));
         placed.push((index, x, column));
         x += column + GAP;
     }

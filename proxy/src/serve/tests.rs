@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use ::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -170,7 +170,11 @@ impl Plane {
         self.send_body(request, "").await
     }
 
-    async fn send_body(&self, request: ::http::request::Builder, body: &str) -> (StatusCode, ::http::HeaderMap, String) {
+    async fn send_body(
+        &self,
+        request: ::http::request::Builder,
+        body: &str,
+    ) -> (StatusCode, ::http::HeaderMap, String) {
         let mut client = Client::connect(self.address).await;
         client.send(request.body(Full::from(body.to_owned())).unwrap()).await
     }

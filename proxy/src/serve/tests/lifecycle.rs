@@ -176,7 +176,15 @@ async fn https_by_server_name_and_alpn() {
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
     let _ = plain.read_to_end(&mut Vec::new()).await;
-    let text = registry.render();
+    // The client hears of the failure before it is counted.
+    let mut text = registry.render();
+    for _ in 0..200 {
+        if text.contains("gwproxy_tls_handshakes_total{result=\"failed\"} 1") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        text = registry.render();
+    }
     assert!(text.contains("gwproxy_tls_handshakes_total{result=\"ok\"} 2"), "{text}");
     assert!(text.contains("gwproxy_tls_handshakes_total{result=\"failed\"} 1"), "{text}");
     assert!(text.contains("gwproxy_certificate_expiry_timestamp_seconds{"), "{text}");

@@ -87,8 +87,10 @@ async fn rewrites_reach_the_backend() {
     let echo = Echo::start().await;
     let plane = Plane::with(|registry| {
         let mut rewritten = forward(registry, &[echo.address]);
-        rewritten.rewrite =
-            Some(Rewrite { hostname: Some("inner.example".parse().unwrap()), path: Some(PathEdit::Prefix("/v2".into())) });
+        rewritten.rewrite = Some(Rewrite {
+            hostname: Some("inner.example".parse().unwrap()),
+            path: Some(PathEdit::Prefix("/v2".into())),
+        });
         vec![("", "/api", rewritten)]
     })
     .await;
@@ -343,10 +345,8 @@ async fn trailers_pass() {
     tokio::spawn(async move {
         let (stream, _) = socket.accept().await.unwrap();
         let service = hyper::service::service_fn(|_: Request<Incoming>| async {
-            let trailers = ::http::HeaderMap::from_iter([(
-                HeaderName::from_static("grpc-status"),
-                HeaderValue::from_static("0"),
-            )]);
+            let trailers =
+                ::http::HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
             let body = Full::new(Bytes::from_static(b"data")).with_trailers(async { Some(Ok(trailers)) });
             Ok::<_, hyper::Error>(Response::new(body))
         });
