@@ -64,11 +64,11 @@ pub struct AppOptions {
     pub metrics_urls: Vec<String>,
 }
 
-pub async fn run(options: AppOptions) -> Result<Exit> {
+fn begin(options: &AppOptions) -> State {
     let (theme, problems) = Theme::load(options.theme.as_deref().unwrap_or("dark"));
     let theme = theme.fit(options.palette.unwrap_or_else(palette));
-    let mut state = State::new(options.context, theme, Instant::now(), Timestamp::now());
-    state.notice = options.notice;
+    let mut state = State::new(options.context.clone(), theme, Instant::now(), Timestamp::now());
+    state.notice.clone_from(&options.notice);
     if let Some(interval) = options.interval {
         state.interval = interval;
     }
@@ -77,6 +77,30 @@ pub async fn run(options: AppOptions) -> Result<Exit> {
     if let Some(problem) = problems.first() {
         state.screen.message = Some(Message { tone: Tone::Warn, text: problem.to_string() });
     }
+    state
+}
+
+/// The state after watching for so long without a terminal; what pictures are made from.
+pub async fn observe(options: AppOptions, time: Duration) -> State {
+    let mut state = begin(&options);
+    state.ascii = false;
+    let cancel = CancellationToken::new();
+    let _cancelled_with_us = cancel.clone().drop_guard();
+    let (events, mut inbox) = mpsc::channel::<Event>(1024);
+    let (connections, _connected) = mpsc::channel::<Connection>(1);
+    tokio::spawn(link(options.connect, options.metrics_urls, events, connections, cancel));
+    let until = tokio::time::Instant::now() + time;
+    while let Ok(Some(event)) = tokio::time::timeout_at(until, inbox.recv()).await {
+        state.now = Instant::now();
+        state.wall = Timestamp::now();
+        // Nobody presses keys, so nothing is asked for.
+        let _ = update(&mut state, event);
+    }
+    state
+}
+
+pub async fn run(options: AppOptions) -> Result<Exit> {
+    let mut state = begin(&options);
     let (guard, mut screen) = terminal::take().wrap_err("cannot take the terminal")?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -201,22 +225,41 @@ async fn link(
     let _ = events.send(Event::Link(up.clone())).await;
     let mut changes = watch::spawn(&connection, &cancel);
     let mut scrapes = scrape::follow(&connection, metrics_urls, SCRAPE, cancel.clone());
-    let mut alive = tokio::time::interval(PING);
+    let mut standing = watch_over(connection.clone(), up, cancel.clone());
     loop {
         let event = tokio::select! {
             () = cancel.cancelled() => return,
             Some(change) = changes.recv() => Event::Change(change),
             Some(scrape) = scrapes.recv() => Event::Scrape(scrape),
-            // A watch that hears nothing looks the same whether the API is idle or gone.
-            _ = alive.tick() => match ping(&connection).await {
-                Ok(()) => Event::Link(up.clone()),
-                Err(error) => Event::Link(Link::Down(first_line(&error))),
-            },
+            Some(link) = standing.recv() => Event::Link(link),
         };
         if events.send(event).await.is_err() {
             return;
         }
     }
+}
+
+/// Asks the API now and then whether it is there: a watch that hears nothing looks the same
+/// whether the API is idle or gone.
+fn watch_over(connection: Connection, up: Link, cancel: CancellationToken) -> mpsc::Receiver<Link> {
+    let (tell, standing) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut due = tokio::time::interval(PING);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = due.tick() => {}
+            }
+            let link = match ping(&connection).await {
+                Ok(()) => up.clone(),
+                Err(error) => Link::Down(first_line(&error)),
+            };
+            if tell.send(link).await.is_err() {
+                return;
+            }
+        }
+    });
+    standing
 }
 
 fn first_line(error: &ConnectError) -> String {

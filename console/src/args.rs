@@ -64,6 +64,9 @@ pub(crate) struct Demo {
     /// Play the story without a terminal and check it
     #[arg(long)]
     pub(crate) headless: bool,
+    /// Write pictures of the console on the running demo to this folder
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with = "headless")]
+    pub(crate) pictures: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -7,16 +7,23 @@ mod ground;
 mod load;
 mod story;
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
-use color_eyre::eyre::Result;
+use color_eyre::eyre::{Result, WrapErr as _};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::{
     app::{self, AppOptions},
+    event::Event,
     exit::Exit,
+    picture,
+    theme::Palette,
+    update::update,
 };
 use ground::Ground;
 
+/// Of the pictures, in cells.
+const WIDTH: u16 = 118;
 /// Whoever tries the demo does not want to wait as long as production should.
 const STEP: Duration = Duration::from_secs(10);
 
@@ -24,23 +31,51 @@ const STEP: Duration = Duration::from_secs(10);
 pub async fn console() -> Result<Exit> {
     eprintln!("starting the local API, gwproxy, {} services and their load", backends::PROFILES.len());
     let ground = Ground::start().await?;
+    let notice = format!("demo: from another terminal, export KUBECONFIG={}", ground.link().display());
+    let outcome = app::run(options(&ground, notice)).await;
+    ground.stop().await;
+    outcome
+}
+
+/// Writes pictures of the console's own frames: the list, a route, its canary.
+pub async fn pictures(folder: &Path) -> Result<Exit> {
+    fs::create_dir_all(folder).wrap_err_with(|| format!("cannot create {}", folder.display()))?;
+    let ground = Ground::start().await?;
+    let look = AppOptions { palette: Some(Palette::Rgb), ..options(&ground, String::new()) };
+    let mut state = app::observe(look, Duration::from_secs(25)).await;
+    ground.stop().await;
+    for (name, height, keys) in [("routes", 14, ""), ("route", 22, "/app-canary\r\r"), ("canary", 20, "\x1bp++")] {
+        for key in keys.chars() {
+            let code = match key {
+                '\r' => KeyCode::Enter,
+                '\x1b' => KeyCode::Esc,
+                key => KeyCode::Char(key),
+            };
+            let _ = update(&mut state, Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+        }
+        let file = folder.join(format!("{name}.svg"));
+        let picture = picture::svg(&picture::screen(&state, WIDTH, height), "gwtop demo");
+        fs::write(&file, picture).wrap_err_with(|| format!("cannot write {}", file.display()))?;
+        println!("{}", file.display());
+    }
+    Ok(Exit::Ok)
+}
+
+fn options(ground: &Ground, notice: String) -> AppOptions {
     let connection = ground.connection.clone();
-    let outcome = app::run(AppOptions {
+    AppOptions {
         context: connection.context.clone(),
         connect: Box::new(move || {
             let connection = connection.clone();
             Box::pin(async move { Ok(connection) })
         }),
-        notice: format!("demo: from another terminal, export KUBECONFIG={}", ground.link().display()),
+        notice,
         interval: Some(STEP),
         theme: None,
         readonly: false,
         palette: None,
         metrics_urls: Vec::new(),
-    })
-    .await;
-    ground.stop().await;
-    outcome
+    }
 }
 
 /// Plays the story without a terminal; see [`story`].

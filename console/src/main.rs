@@ -54,7 +54,7 @@ async fn run(cli: Cli) -> Exit {
     let Cli { global, command } = cli;
     match command {
         None => console(global).await,
-        Some(Command::Demo(demo)) => screens::demo(demo.headless).await,
+        Some(Command::Demo(demo)) => screens::demo(demo.headless, demo.pictures).await,
         Some(Command::Canary(canary)) => run_canary(&global, *canary).await,
         Some(Command::Status(args)) => {
             let connection = match connect(&options(&global)).await {

@@ -1,6 +1,6 @@
 //! Where `main` meets what draws.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, path::PathBuf};
 
 use gwtop::{
     app::{self, AppOptions},
@@ -32,7 +32,10 @@ pub(crate) async fn console(options: ConnectOptions, metrics_urls: Vec<String>) 
     finish(Box::pin(app::run(options)).await)
 }
 
-pub(crate) async fn demo(headless: bool) -> Exit {
+pub(crate) async fn demo(headless: bool, pictures: Option<PathBuf>) -> Exit {
+    if let Some(folder) = pictures {
+        return finish(Box::pin(demo::pictures(&folder)).await);
+    }
     if !headless && !std::io::stdout().is_terminal() {
         eprintln!("gwtop: the demo's console needs a terminal; without one there is `gwtop demo --headless`");
         return Exit::Usage;
