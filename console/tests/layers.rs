@@ -1,5 +1,7 @@
 //! Arrows between the parts: reads the sources and fails on a wrong one.
 
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,5 +1,7 @@
 //! Whole screens at fixed sizes, driven by events, with a clock that stands still.
 
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},

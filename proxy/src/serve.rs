@@ -194,6 +194,12 @@ impl DataPlane {
                 Ok(tls) => tls,
                 Err(reason) => {
                     outcomes.insert(address, Err(BindError::Certificate { address, reason }));
+                    // A broken Secret is no reason to take away what serves.
+                    if let Some(known) = known.filter(|socket| socket.tls.is_some()) {
+                        removed.remove(&address);
+                        certificates.extend(known.tls.iter().flat_map(|tls| tls.expiries.iter().cloned()));
+                        sockets.insert(address, Arc::clone(known));
+                    }
                     continue;
                 }
             };

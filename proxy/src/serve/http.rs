@@ -333,6 +333,7 @@ async fn proxy(
     if !parts.headers.contains_key(&request::X_REQUEST_ID) {
         parts.headers.insert(&request::X_REQUEST_ID, shared.ids.next());
     }
+    record.forwarded(&parts.headers);
     filter::edit(&mut parts.headers, &rule.request_headers);
     filter::edit(&mut parts.headers, &backend.request_headers);
     for rewrite in backend.rewrite.iter().chain(if backend.rewrite.is_none() { rule.rewrite.as_ref() } else { None }) {

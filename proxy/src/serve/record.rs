@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
-use super::{accesslog::Entry, worker::Shared};
+use http::HeaderMap;
+
+use super::{accesslog::Entry, request, worker::Shared};
 use crate::{
     contract::CLIENT_CLOSED_REQUEST,
     metrics::{Failure, Sample, Series},
@@ -33,6 +35,14 @@ impl Record {
     pub(super) fn endpoint(&mut self, address: SocketAddr) {
         if let Some(entry) = &mut self.log {
             entry.endpoint = Some(address);
+        }
+    }
+
+    /// The head as it is sent on, before the filters of the route.
+    pub(super) fn forwarded(&mut self, headers: &HeaderMap) {
+        if let Some(entry) = &mut self.log {
+            entry.forwarded_for = headers.get(&request::X_FORWARDED_FOR).cloned();
+            entry.request_id = headers.get(&request::X_REQUEST_ID).cloned();
         }
     }
 

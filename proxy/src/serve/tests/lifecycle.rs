@@ -220,6 +220,8 @@ async fn access_log_and_admin_tell_what_happened() {
     ] {
         assert_eq!(line[field], value, "{line}");
     }
+    assert_eq!(line["forwarded_for"], "127.0.0.1", "{line}");
+    assert!(line["request_id"].as_str().is_some_and(|id| !id.is_empty()), "a made id is logged too: {line}");
     assert_eq!((&line["status"], &line["request_bytes"]), (&200.into(), &5.into()), "{line}");
 
     let ready = Arc::new(AtomicBool::new(false));
