@@ -1,0 +1,134 @@
+//! The built binary: how it starts, how it refuses to, how it ends.
+
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
+mod common;
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
+};
+use serde_json::json;
+
+fn gwproxy(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gwproxy"));
+    command.arg("local").env("XDG_STATE_HOME", dir).env("HOME", dir).stdin(Stdio::null());
+    command.args(["--api", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
+    command
+}
+
+fn refused(mut command: Command) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = command.output().unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+/// Running, with a client of its API.
+async fn running(dir: &Path) -> (Child, Client) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let kubeconfig = dir.join("gwproxy/local/kubeconfig");
+    let _ = std::fs::remove_file(&kubeconfig);
+    let child = gwproxy(dir).stderr(Stdio::null()).spawn().unwrap();
+    for _ in 0..400 {
+        if kubeconfig.is_file() {
+            let client = common::client(&kubeconfig).await;
+            if client.apiserver_version().await.is_ok() {
+                return (child, client);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("gwproxy local did not come up within 20 s");
+}
+
+fn config_maps(client: &Client) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "ConfigMap"));
+    Api::namespaced_with(client.clone(), "default", &resource)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_it_has_every_acknowledged_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut acknowledged: Vec<String> = Vec::new();
+    for round in 0..3 {
+        let (mut child, client) = running(dir.path()).await;
+        let maps = config_maps(&client);
+        for name in &acknowledged {
+            assert!(maps.get_opt(name).await.unwrap().is_some(), "{name} was acknowledged and is gone");
+        }
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let maps = maps.clone();
+                tokio::spawn(async move {
+                    let mut done = Vec::new();
+                    for at in 0.. {
+                        let name = format!("w-{round}-{writer}-{at}");
+                        let body = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } });
+                        let object = serde_json::from_value(body).unwrap();
+                        match maps.create(&PostParams::default(), &object).await {
+                            Ok(_) => done.push(name),
+                            Err(_) => break,
+                        }
+                    }
+                    done
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(150 + 137 * round)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for writer in writers {
+            acknowledged.extend(writer.await.unwrap());
+        }
+    }
+    assert!(acknowledged.len() > 20, "{} writes are too few to tell", acknowledged.len());
+    let (mut child, client) = running(dir.path()).await;
+    let maps = config_maps(&client);
+    for name in &acknowledged {
+        assert!(maps.get_opt(name).await.unwrap().is_some(), "{name} was acknowledged and is gone");
+    }
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "SIGTERM ends it in order");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_start_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--api", "--metrics"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gwproxy"));
+        command.args(["local", flag, &address]).env("XDG_STATE_HOME", dir.path()).stdin(Stdio::null());
+        let other = if flag == "--api" { "--metrics" } else { "--api" };
+        command.args([other, "127.0.0.1:0"]);
+        let (code, said) = refused(command);
+        assert_eq!(code, Some(2), "{flag}: {said}");
+        assert!(said.contains(&address) && said.contains("in use") && said.contains(flag), "{flag}: {said}");
+    }
+    let mut command = gwproxy(dir.path());
+    command.args(["--manifests", "/nowhere/at/all"]);
+    let (code, said) = refused(command);
+    assert!(code == Some(2) && said.contains("/nowhere/at/all"), "{code:?} {said}");
+    let mut command = gwproxy(dir.path());
+    command.args(["--address-pool", "lots"]);
+    let (code, said) = refused(command);
+    assert!(code == Some(2) && said.contains("lots"), "{code:?} {said}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gwproxy"));
+    command.args(["local", "--api", "0.0.0.0:0"]).env("XDG_STATE_HOME", dir.path()).stdin(Stdio::null());
+    let (code, said) = refused(command);
+    assert!(code == Some(2) && said.contains("loopback"), "{code:?} {said}");
+
+    let (mut child, _client) = running(dir.path()).await;
+    let (code, said) = refused(gwproxy(dir.path()));
+    assert!(said.contains(&child.id().to_string()), "names the process that has the directory: {code:?} {said}");
+    assert_ne!(code, Some(0));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
