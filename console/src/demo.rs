@@ -78,7 +78,7 @@ fn options(ground: &Ground, notice: String) -> AppOptions {
     }
 }
 
-/// Plays the story without a terminal; see [`story`].
+/// Plays the story without a terminal.
 pub async fn headless() -> Result<Exit> {
     eprintln!("starting the local API, gwproxy, {} services and their load", backends::PROFILES.len());
     let ground = Ground::start().await?;

@@ -1,7 +1,7 @@
 //! Kubernetes structural schemas: prune, default, validate.
 //!
 //! A schema is compiled once into [`Node`]s; every walk is driven by the schema, so its depth is
-//! bounded by [`MAX_DEPTH`] and an object cannot make it deeper. Messages and paths are worded as
+//! bounded by `MAX_DEPTH` and an object cannot make it deeper. Messages and paths are worded as
 //! a kube-apiserver words them, so that clients which parse them keep working.
 
 use std::collections::BTreeMap;

@@ -76,7 +76,7 @@ fn redirects_name_ports_only_where_needed() {
         (Redirect { port: Some(8443), ..base.clone() }, true, 443, "https://h:8443/a/b?q=1"),
         (Redirect { hostname: Some("x".into()), ..base.clone() }, false, 80, "http://x/a/b?q=1"),
         (Redirect { path: Some(PathEdit::Prefix("/z".into())), ..base.clone() }, false, 80, "http://h/z/b?q=1"),
-        (Redirect { path: Some(PathEdit::Full("/z".into())), ..base.clone() }, false, 80, "http://h/z?q=1"),
+        (Redirect { path: Some(PathEdit::Full("/z".into())), ..base }, false, 80, "http://h/z?q=1"),
     ] {
         assert_eq!(filter::location(&redirect, tls, "h", port, &uri, 2), expected, "{redirect:?}");
     }

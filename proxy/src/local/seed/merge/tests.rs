@@ -85,8 +85,8 @@ proptest! {
     #[test]
     fn merging_twice_changes_nothing_more(last in tree(), new in tree(), live in tree()) {
         let once = three_way(&last, &new, &live);
-        prop_assert_eq!(three_way(&last, &new, &once), once.clone());
-        prop_assert_eq!(three_way(&new, &new, &once), once);
+        prop_assert_eq!(&three_way(&last, &new, &once), &once);
+        prop_assert_eq!(&three_way(&new, &new, &once), &once);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A local gateway in a folder of its own, services to stand behind it, and a client.
 
-#![allow(dead_code)] // each test takes what it needs
+#![allow(dead_code, clippy::unwrap_used)] // each test takes what it needs; a failed unwrap is a failed test
 
 use std::{
     collections::BTreeMap,
