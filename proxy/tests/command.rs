@@ -30,7 +30,8 @@ fn refused(mut command: Command) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
-/// Running, with a client of its API.
+/// Running, with a client of its API; the caller ends it.
+#[allow(clippy::zombie_processes)]
 async fn running(dir: &Path) -> (Child, Client) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let kubeconfig = dir.join("gwproxy/local/kubeconfig");

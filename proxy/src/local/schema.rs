@@ -74,6 +74,10 @@ impl Schemas {
 }
 
 impl Admit for Schemas {
+    fn schema(&self, group: &str, kind: &str) -> Option<Value> {
+        Self::schema(self, group, kind).cloned()
+    }
+
     fn admit(&self, group: &str, kind: &str, object: &mut Value, old: Option<&Value>) -> Admitted {
         let Some(kind) = self.find(group, kind) else { return Admitted::default() };
         let unknown = kind.node.prune(object);

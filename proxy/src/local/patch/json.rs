@@ -26,7 +26,7 @@ pub(super) fn apply(patch: &Patch, object: &mut Value, what: &str) -> Result<(),
         // The object is thrown away when an operation fails: nothing has to be undone.
         json_patch::patch_unsafe(object, std::slice::from_ref(operation)).map_err(|error| {
             let (path, why) = (&error.path, &error.kind);
-            StatusError::unprocessable(format!("{what}: operation {index} failed at path {path:?}: {why}"))
+            StatusError::unprocessable(format!("{what}: operation {index} failed at {path}: {why}"))
         })?;
     }
     Ok(())
