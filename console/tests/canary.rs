@@ -289,6 +289,18 @@ async fn a_healthy_canary_reaches_its_maximum() {
     assert_eq!(journal, 1);
 }
 
+/// Such a step raises no generation: what the watch showed before it looks as new.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_step_that_changes_no_weight_is_a_step() {
+    for _ in 0..4 {
+        let world = World::with([80, 20]).await;
+        let mut canary = world.start(&["--step", "20", "--max", "20", "--interval", "1s", "--min-requests", "20"]);
+        let (code, last) = canary.ends().await;
+        assert_eq!((code, &last["phase"]), (0, &"Done".into()), "{:#?}", canary.seen);
+        world.left([80, 20]).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_canary_is_rolled_back() {
     let world = World::with([9, 1]).await;

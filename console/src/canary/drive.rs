@@ -269,7 +269,7 @@ impl Driver {
             tokio::select! {
                 Some(order) = orders.recv() => self.queue.push_back(Event::Order(order)),
                 Some(event) = beat => self.queue.push_back(event),
-                Some(seen) = seen.recv() => self.seen(seen),
+                Some(seen) = seen.recv() => Box::pin(self.seen(seen)).await,
                 Some(result) = probes.recv() => {
                     self.probed |= result.is_ok();
                     self.queue.push_back(Event::Probe(result));
@@ -426,7 +426,7 @@ impl Driver {
     }
 
     /// The watch showed the route.
-    fn seen(&mut self, seen: Seen) {
+    async fn seen(&mut self, seen: Seen) {
         match seen {
             Seen::Trouble(why) => tracing::debug!(%why, "the watch on the route broke"),
             Seen::Deleted => self.queue.push_back(Event::Gone(format!("{} was deleted", self.key))),
@@ -438,7 +438,21 @@ impl Driver {
                 {
                     return;
                 }
-                match self.check(&route) {
+                let (route, checked) = match self.check(&route) {
+                    Ok(pair) => (route, Ok(pair)),
+                    // The watch may show what was there before our last write, under the same
+                    // generation if it changed no weight: only the API itself can accuse.
+                    Err(_) => match read::get(&self.connection, &self.key).await {
+                        Ok(fresh) => {
+                            let checked = self.check(&fresh);
+                            (fresh, checked)
+                        }
+                        Err(Failure::NotFound(why)) => (route, Err(Event::Gone(why))),
+                        // Whatever happened is seen again by the next watch event or write.
+                        Err(_) => return,
+                    },
+                };
+                match checked {
                     Ok(pair) => {
                         self.pair = pair;
                         self.route = route;
