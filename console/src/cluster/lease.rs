@@ -56,7 +56,13 @@ fn died_here(holder: &str) -> bool {
     !namespace.is_empty()
         && host == hostname()
         && namespace == pid_namespace()
-        && pid.parse::<u32>().is_ok_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+        && Path::new("/proc/self/stat").exists()
+        && pid.parse::<u32>().is_ok_and(|pid| {
+            // The state follows the name, which may hold anything; a zombie runs no more either.
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+            matches!(state, None | Some('Z' | 'X'))
+        })
 }
 
 fn api(connection: &Connection, namespace: &str) -> Api<Lease> {
@@ -185,6 +191,14 @@ mod tests {
         assert!(!free(&spec(&identity(), 0), now));
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let dead = format!("{}/{}/{}", hostname(), child.id(), pid_namespace());
+        // Ended, and not yet waited for by its parent.
+        for _ in 0..500 {
+            if free(&spec(&dead, 0), now) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(free(&spec(&dead, 0), now));
         child.wait().unwrap();
         assert!(free(&spec(&dead, 0), now));
         let elsewhere = dead.replace(&hostname(), "another-machine");
