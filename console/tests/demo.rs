@@ -2,27 +2,24 @@
 
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
+#[path = "common/terminal.rs"]
+mod terminal;
+
 use std::{
-    io::{Read, Write},
     net::TcpStream,
-    num::NonZero,
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use gwtop::cluster::connect::{ConnectOptions, Connection, connect};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
-use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
+use terminal::Terminal;
 
-/// The demo in a terminal of its own, with a state directory of its own.
+/// The demo in a terminal, and a client of its API.
 struct Demo {
-    screen: Arc<Mutex<vt100::Parser>>,
-    keys: Box<dyn Write + Send>,
-    child: Box<dyn portable_pty::Child + Send + Sync>,
+    terminal: Terminal,
     state: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
-    _master: Box<dyn MasterPty + Send>,
 }
 
 impl Demo {
@@ -30,51 +27,8 @@ impl Demo {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let state = tempfile::tempdir().unwrap();
-        let size = PtySize { rows: 40, cols: 120, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_gwtop"));
-        command.arg("demo");
-        command.env("XDG_STATE_HOME", state.path());
-        command.env("TERM", "xterm-256color");
-        command.env("LANG", "C.UTF-8");
-        let child = pair.slave.spawn_command(command).unwrap();
-        drop(pair.slave);
-        let mut output = pair.master.try_clone_reader().unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(NonZero::new(40).unwrap(), NonZero::new(120).unwrap(), 0)));
-        let parser = screen.clone();
-        std::thread::spawn(move || {
-            let mut bytes = [0; 16384];
-            while let Ok(count) = output.read(&mut bytes) {
-                if count == 0 {
-                    break;
-                }
-                parser.lock().unwrap().process(&bytes[..count]);
-            }
-        });
-        let keys = pair.master.take_writer().unwrap();
-        Self { screen, keys, child, state, runtime, _master: pair.master }
-    }
-
-    fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
-    }
-
-    /// Waits until the screen satisfies `wanted`; panics with the screen after a minute.
-    fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let text = self.text();
-            if wanted(&text) {
-                return text;
-            }
-            assert!(Instant::now() < deadline, "no {what} on the screen after 60 s:\n{text}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let terminal = Terminal::start(&["demo"], state.path(), (120, 40));
+        Self { terminal, state, runtime }
     }
 
     fn kubeconfig(&self) -> std::path::PathBuf {
@@ -107,56 +61,48 @@ impl Demo {
     fn await_weights(&self, wanted: [u64; 2]) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.weights() != wanted {
-            assert!(Instant::now() < deadline, "weights are {:?}, not {wanted:?}\n{}", self.weights(), self.text());
+            assert!(
+                Instant::now() < deadline,
+                "weights are {:?}, not {wanted:?}\n{}",
+                self.weights(),
+                self.terminal.text()
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
 #[test]
 fn an_operator_steps_a_canary_by_hand_and_rolls_it_back() {
     let mut demo = Demo::start();
-    demo.until("canary route with traffic", |text| text.contains("app-canary") && text.contains("95"));
+    demo.terminal.until("canary route with traffic", |text| text.contains("app-canary") && text.contains("95"));
 
     // Three broken routes, named by their reasons, without a key pressed.
-    let text = demo.until("broken routes", |text| text.contains("BackendNotFound"));
+    let text = demo.terminal.until("broken routes", |text| text.contains("BackendNotFound"));
     assert!(text.contains("NotAllowedByListeners"), "{text}");
     assert!(text.contains("RefNotPermitted"), "{text}");
 
-    demo.press("/app-canary\r");
-    demo.until("filtered list", |text| !text.contains("refunds"));
-    demo.press("p");
-    demo.until("canary panel", |text| text.contains("app-v2") && text.contains("app-v1"));
-    demo.press("+");
-    demo.press("\r");
-    let diff =
-        demo.until("diff with the context's name", |text| text.contains("gwtop-demo") && text.contains("weight"));
+    demo.terminal.press("/app-canary\r");
+    demo.terminal.until("filtered list", |text| !text.contains("refunds"));
+    demo.terminal.press("p");
+    demo.terminal.until("canary panel", |text| text.contains("app-v2") && text.contains("app-v1"));
+    demo.terminal.press("+");
+    demo.terminal.press("\r");
+    let diff = demo
+        .terminal
+        .until("diff with the context's name", |text| text.contains("gwtop-demo") && text.contains("weight"));
     assert!(diff.contains("app-canary"), "{diff}");
-    demo.press("y");
+    demo.terminal.press("y");
     demo.await_weights([90, 10]);
-    demo.press("R");
-    demo.until("confirmation of the rollback", |text| text.contains("gwtop-demo"));
-    demo.press("y");
+    demo.terminal.press("R");
+    demo.terminal.until("confirmation of the rollback", |text| text.contains("gwtop-demo"));
+    demo.terminal.press("y");
     demo.await_weights([100, 0]);
 
     let api = demo.api();
-    demo.press("\x03");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let status = loop {
-        if let Some(status) = demo.child.try_wait().unwrap() {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "still running 20 s after Ctrl-C:\n{}", demo.text());
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    assert!(status.success(), "{status:?}");
+    demo.terminal.press("\x03");
+    let status = demo.terminal.ends();
+    assert!(status.success() && demo.terminal.restored(), "{status:?}");
     assert!(TcpStream::connect(&api).is_err(), "the local API still listens on {api}");
     assert!(!demo.kubeconfig().exists(), "the kubeconfig was left behind");
 }
