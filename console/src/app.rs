@@ -56,23 +56,29 @@ pub struct AppOptions {
     pub notice: String,
     /// How long each step of a run from the panel is observed; none for the command's own.
     pub interval: Option<Duration>,
-    /// Name or file; none for the built-in one.
-    pub theme: Option<String>,
-    pub readonly: bool,
-    /// None: as the terminal says.
-    pub palette: Option<Palette>,
+    pub look: Look,
     pub metrics_urls: Vec<String>,
 }
 
+/// How the console looks, and whether it may do more than look.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// Name or file; none for the built-in one.
+    pub theme: Option<String>,
+    /// None: as the terminal says.
+    pub palette: Option<Palette>,
+    pub readonly: bool,
+}
+
 fn begin(options: &AppOptions) -> State {
-    let (theme, problems) = Theme::load(options.theme.as_deref().unwrap_or("dark"));
-    let theme = theme.fit(options.palette.unwrap_or_else(palette));
+    let (theme, problems) = Theme::load(options.look.theme.as_deref().unwrap_or("dark"));
+    let theme = theme.fit(options.look.palette.unwrap_or_else(palette));
     let mut state = State::new(options.context.clone(), theme, Instant::now(), Timestamp::now());
     state.notice.clone_from(&options.notice);
     if let Some(interval) = options.interval {
         state.interval = interval;
     }
-    state.readonly = options.readonly;
+    state.readonly = options.look.readonly;
     state.ascii = !utf8();
     if let Some(problem) = problems.first() {
         state.screen.message = Some(Message { tone: Tone::Warn, text: problem.to_string() });

@@ -41,6 +41,22 @@ pub(crate) struct Global {
     /// Prometheus URL of a proxy, instead of discovery; may be given several times
     #[arg(long = "metrics-url", global = true, value_name = "URL")]
     pub(crate) metrics_urls: Vec<String>,
+    /// Theme of the console: a name (dark, light, high-contrast, mono) or a file
+    #[arg(long, global = true, value_name = "NAME|FILE", env = "GWTOP_THEME")]
+    pub(crate) theme: Option<String>,
+    /// Colours of the console; auto heeds NO_COLOR and what the terminal can do
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    pub(crate) color: Color,
+    /// The console writes nothing
+    #[arg(long, global = true)]
+    pub(crate) readonly: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Debug, Subcommand)]

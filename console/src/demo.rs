@@ -13,7 +13,7 @@ use color_eyre::eyre::{Result, WrapErr as _};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::{
-    app::{self, AppOptions},
+    app::{self, AppOptions, Look},
     event::Event,
     exit::Exit,
     picture,
@@ -28,11 +28,11 @@ const WIDTH: u16 = 118;
 const STEP: Duration = Duration::from_secs(10);
 
 /// Opens the console on the demo.
-pub async fn console() -> Result<Exit> {
+pub async fn console(look: Look) -> Result<Exit> {
     eprintln!("starting the local API, gwproxy, {} services and their load", backends::PROFILES.len());
     let ground = Ground::start().await?;
     let notice = format!("demo: from another terminal, export KUBECONFIG={}", ground.link().display());
-    let outcome = app::run(options(&ground, notice)).await;
+    let outcome = app::run(options(&ground, notice, look)).await;
     ground.stop().await;
     outcome
 }
@@ -41,8 +41,8 @@ pub async fn console() -> Result<Exit> {
 pub async fn pictures(folder: &Path) -> Result<Exit> {
     fs::create_dir_all(folder).wrap_err_with(|| format!("cannot create {}", folder.display()))?;
     let ground = Ground::start().await?;
-    let look = AppOptions { palette: Some(Palette::Rgb), ..options(&ground, String::new()) };
-    let mut state = app::observe(look, Duration::from_secs(25)).await;
+    let look = Look { palette: Some(Palette::Rgb), ..Look::default() };
+    let mut state = app::observe(options(&ground, String::new(), look), Duration::from_secs(25)).await;
     ground.stop().await;
     for (name, height, keys) in [("routes", 14, ""), ("route", 22, "/app-canary\r\r"), ("canary", 20, "\x1bp++")] {
         for key in keys.chars() {
@@ -61,7 +61,7 @@ pub async fn pictures(folder: &Path) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn options(ground: &Ground, notice: String) -> AppOptions {
+fn options(ground: &Ground, notice: String, look: Look) -> AppOptions {
     let connection = ground.connection.clone();
     AppOptions {
         context: connection.context.clone(),
@@ -71,9 +71,7 @@ fn options(ground: &Ground, notice: String) -> AppOptions {
         }),
         notice,
         interval: Some(STEP),
-        theme: None,
-        readonly: false,
-        palette: None,
+        look,
         metrics_urls: Vec::new(),
     }
 }

@@ -4,15 +4,17 @@ use std::{fs, io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
 use gwtop::{
+    app::Look,
     canary::{self, Settings, command::Output},
     cluster::connect::{ConnectError, ConnectOptions, Connection, connect},
     exit::Exit,
     settings::gwtop_state,
     status,
+    theme::Palette,
 };
 use tracing_subscriber::EnvFilter;
 
-use self::args::{Canary, Cli, Command, Format, Global};
+use self::args::{Canary, Cli, Color, Command, Format, Global};
 
 mod args;
 mod screens;
@@ -54,7 +56,7 @@ async fn run(cli: Cli) -> Exit {
     let Cli { global, command } = cli;
     match command {
         None => console(global).await,
-        Some(Command::Demo(demo)) => screens::demo(demo.headless, demo.pictures).await,
+        Some(Command::Demo(demo)) => screens::demo(demo.headless, demo.pictures, look(&global)).await,
         Some(Command::Canary(canary)) => run_canary(&global, *canary).await,
         Some(Command::Status(args)) => {
             let connection = match connect(&options(&global)).await {
@@ -72,7 +74,8 @@ async fn console(global: Global) -> Exit {
         eprintln!("gwtop: the console needs a terminal; for scripts there is `gwtop status`");
         return Exit::Usage;
     }
-    screens::console(options(&global), global.metrics_urls).await
+    let look = look(&global);
+    screens::console(options(&global), global.metrics_urls, look).await
 }
 
 fn options(global: &Global) -> ConnectOptions {
@@ -84,6 +87,15 @@ fn options(global: &Global) -> ConnectOptions {
         namespace: global.namespace.clone(),
         request_timeout: global.request_timeout,
     }
+}
+
+fn look(global: &Global) -> Look {
+    let palette = match global.color {
+        Color::Auto => None,
+        Color::Always => Some(Palette::Rgb),
+        Color::Never => Some(Palette::None),
+    };
+    Look { theme: global.theme.clone(), palette, readonly: global.readonly }
 }
 
 fn complain(error: &ConnectError) -> Exit {

@@ -3,19 +3,21 @@
 use std::{io::IsTerminal as _, path::PathBuf};
 
 use gwtop::{
-    app::{self, AppOptions},
+    app::{self, AppOptions, Look},
     cluster::connect::{ConnectOptions, configure},
     demo,
     exit::Exit,
 };
 
-pub(crate) async fn console(options: ConnectOptions, metrics_urls: Vec<String>) -> Exit {
+pub(crate) async fn console(options: ConnectOptions, metrics_urls: Vec<String>, look: Look) -> Exit {
     // A cluster that does not answer may come back; a kubeconfig that is not there will not.
-    if let Err(error) = configure(&options).await {
-        eprintln!("gwtop: {error}");
-        return Exit::Unreachable;
-    }
-    let context = options.context.clone().unwrap_or_else(|| "the current context".to_owned());
+    let context = match configure(&options).await {
+        Ok(connection) => connection.context,
+        Err(error) => {
+            eprintln!("gwtop: {error}");
+            return Exit::Unreachable;
+        }
+    };
     let options = AppOptions {
         connect: Box::new(move || {
             let options = options.clone();
@@ -24,15 +26,13 @@ pub(crate) async fn console(options: ConnectOptions, metrics_urls: Vec<String>) 
         context,
         notice: String::new(),
         interval: None,
-        theme: None,
-        readonly: false,
-        palette: None,
+        look,
         metrics_urls,
     };
     finish(Box::pin(app::run(options)).await)
 }
 
-pub(crate) async fn demo(headless: bool, pictures: Option<PathBuf>) -> Exit {
+pub(crate) async fn demo(headless: bool, pictures: Option<PathBuf>, look: Look) -> Exit {
     if let Some(folder) = pictures {
         return finish(Box::pin(demo::pictures(&folder)).await);
     }
@@ -40,7 +40,7 @@ pub(crate) async fn demo(headless: bool, pictures: Option<PathBuf>) -> Exit {
         eprintln!("gwtop: the demo's console needs a terminal; without one there is `gwtop demo --headless`");
         return Exit::Usage;
     }
-    let outcome = if headless { Box::pin(demo::headless()).await } else { Box::pin(demo::console()).await };
+    let outcome = if headless { Box::pin(demo::headless()).await } else { Box::pin(demo::console(look)).await };
     finish(outcome)
 }
 
