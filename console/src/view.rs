@@ -144,7 +144,12 @@ fn totals(state: &State, store: &Store, traffic: &Traffic) -> Vec<Span<'static>>
         spans.push(Span::styled(format!("{faults} {word}  "), on(Role::Bad)));
     }
     match traffic.total() {
-        None => spans.push(Span::styled("no metrics ", on(Role::Muted))),
+        None => {
+            // A proxy that answers and has counted nothing is not one that does not answer.
+            let answers = traffic.age(state.now).is_some() && traffic.problem().is_none();
+            let text = if answers { "no requests yet " } else { "no metrics " };
+            spans.push(Span::styled(text, on(Role::Muted)));
+        }
         Some(total) => {
             spans.push(Span::styled(format!("{} rps ", rows::rps(Some(total))), on(Role::Title)));
             if let rows::Cell::Text(text, tone) = rows::errors(Some(total)) {
