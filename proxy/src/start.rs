@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::{self, Admin},
     contract,
-    local::{Api, ApiOptions, schema::Schemas, seed},
+    local::{Api, ApiOptions, LocalError, StoreError, schema::Schemas, seed},
     metrics::Registry,
     serve::{AccessLogTarget, DataPlane, ServeOptions},
 };
@@ -117,8 +117,7 @@ impl Local {
             data,
             admit: Arc::new(Schemas::new()?),
         };
-        let server =
-            control.run(async move { Api::start(api).await.map_err(|error| usage(error.to_string())) }).await?;
+        let server = control.run(async move { Api::start(api).await.map_err(refusal) }).await?;
         let (kubeconfig, address) = (server.kubeconfig.clone(), server.address);
 
         let engine = EngineOptions {
@@ -131,15 +130,17 @@ impl Local {
         let started = control
             .run(async move {
                 let client = client(Some(&path), None).await?;
-                let problems = match &manifests {
-                    Some(dir) => seed::load(&client, dir).await,
-                    None => Vec::new(),
+                let loaded = match manifests {
+                    Some(dir) => Some((seed::load(&client, &dir).await, dir)),
+                    None => None,
                 };
+                let problems =
+                    loaded.iter().flat_map(|(loaded, _)| &loaded.problems).map(ToString::to_string).collect();
                 let parts = engine.start(client.clone(), cancel.clone()).await?;
-                if let Some(dir) = manifests {
-                    tokio::spawn(async move { seed::follow(client, &dir, cancel, |_| {}).await });
+                if let Some((loaded, dir)) = loaded {
+                    tokio::spawn(async move { seed::follow(client, &dir, loaded, cancel, |_| {}).await });
                 }
-                Ok((problems.iter().map(ToString::to_string).collect(), parts))
+                Ok((problems, parts))
             })
             .await;
         match started {
@@ -214,6 +215,18 @@ impl Controller {
 
     pub async fn stop(mut self) {
         self.engine.stop().await;
+    }
+}
+
+/// What the operator can put right is a matter of usage; a broken store or certificate is not.
+fn refusal(error: LocalError) -> Report {
+    match error {
+        LocalError::InUse { .. }
+        | LocalError::Bind { .. }
+        | LocalError::NotLoopback { .. }
+        | LocalError::ForeignKubeconfig { .. }
+        | LocalError::Store(StoreError::InUse { .. }) => usage(error.to_string()),
+        error => error.into(),
     }
 }
 

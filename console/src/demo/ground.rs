@@ -11,7 +11,10 @@ use std::{
 
 use color_eyre::eyre::{Context, Result, bail, eyre};
 use futures::{StreamExt, TryStreamExt};
-use gwproxy::start::{Local, LocalOptions};
+use gwproxy::{
+    contract::METRICS_URL_ANNOTATION,
+    start::{Local, LocalOptions},
+};
 use kube::{
     Api, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind},
@@ -201,7 +204,9 @@ async fn await_gateway(connection: &Connection, port: u16) -> Result<SocketAddr>
                 .as_array()
                 .is_some_and(|all| all.iter().any(|c| c["type"] == "Programmed" && c["status"] == "True"));
             let address = status["addresses"][0]["value"].as_str().and_then(|value| value.parse::<IpAddr>().ok());
-            if let (true, Some(address)) = (ready, address) {
+            // Without it nothing that happens to the canary can be judged.
+            let measured = gateway.annotations().contains_key(METRICS_URL_ANNOTATION);
+            if let (true, true, Some(address)) = (ready, measured, address) {
                 return Ok(SocketAddr::new(address, port));
             }
         }

@@ -71,38 +71,49 @@ pub fn objects(file: &str, content: &str) -> (Vec<serde_json::Value>, Vec<Proble
     (documents.into_iter().map(|document| document.object).collect(), problems)
 }
 
-/// Applies the folder once: everything that can be applied is, the rest is returned.
-pub async fn load(client: &Client, dir: &Path) -> Vec<Problem> {
-    match snapshot(dir).await {
-        Ok(files) => apply::folder(client, &identity(dir), &files).await,
-        Err(problem) => vec![problem],
-    }
+/// What was in the folder, and what of it could not be applied.
+#[derive(Debug)]
+pub struct Loaded {
+    pub problems: BTreeSet<Problem>,
+    found: Result<read::Files, Problem>,
 }
 
-/// Applies the folder now and after every change, until cancelled. A problem is reported once,
-/// and again only after it went away.
-pub async fn follow(client: Client, dir: &Path, cancel: CancellationToken, on_problem: impl Fn(&Problem)) {
+/// Applies the folder once: everything that can be applied is, the rest is told.
+pub async fn load(client: &Client, dir: &Path) -> Loaded {
+    apply_all(client, dir, snapshot(dir).await).await
+}
+
+async fn apply_all(client: &Client, dir: &Path, found: Result<read::Files, Problem>) -> Loaded {
+    let problems = match &found {
+        Ok(files) => apply::folder(client, &identity(dir), files).await.into_iter().collect(),
+        Err(problem) => BTreeSet::from([problem.clone()]),
+    };
+    Loaded { problems, found }
+}
+
+/// Goes on from what [`load`] found: applies the folder after every change, until cancelled. A
+/// problem is reported once, and again only after it went away.
+pub async fn follow(
+    client: Client,
+    dir: &Path,
+    mut loaded: Loaded,
+    cancel: CancellationToken,
+    on_problem: impl Fn(&Problem),
+) {
     let (changed, mut changes) = mpsc::channel(1);
-    let mut known = BTreeSet::new();
-    let mut seen = None;
-    let mut watcher = None;
+    let mut watcher = watch(dir, &changed);
     loop {
         let found = snapshot(dir).await;
-        let again = known.iter().any(|problem: &Problem| problem.transient);
-        if seen.as_ref() != Some(&found) || again {
+        let again = loaded.problems.iter().any(|problem| problem.transient);
+        if loaded.found != found || again {
             // New symlinks lead to new folders.
             watcher = watch(dir, &changed);
-            let problems = match &found {
-                Ok(files) => apply::folder(&client, &identity(dir), files).await,
-                Err(problem) => vec![problem.clone()],
-            };
-            let problems: BTreeSet<_> = problems.into_iter().collect();
-            for problem in problems.difference(&known) {
+            let now = apply_all(&client, dir, found).await;
+            for problem in now.problems.difference(&loaded.problems) {
                 tracing::warn!(%problem, "manifest not applied");
                 on_problem(problem);
             }
-            known = problems;
-            seen = Some(found);
+            loaded = now;
         }
         tokio::select! {
             () = cancel.cancelled() => break,

@@ -1,13 +1,18 @@
 //! `GatewayClass.status.supportedFeatures`: what conformance tests may expect of us.
 
 /// Sorted by name, as the API wants it. Names are those of the Gateway API's feature list.
-pub const SUPPORTED: [&str; 22] = [
+pub const SUPPORTED: [&str; 28] = [
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayHTTPListenerIsolation",
     "GatewayPort8080",
     "GatewayStaticAddresses",
     "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
     "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
     "HTTPRouteBackendRequestHeaderModification",
     "HTTPRouteBackendTimeout",
     "HTTPRouteHostRewrite",
@@ -20,6 +25,7 @@ pub const SUPPORTED: [&str; 22] = [
     "HTTPRouteQueryParamMatching",
     "HTTPRouteRequestMirror",
     "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
     "HTTPRouteRequestTimeout",
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteSchemeRedirect",

@@ -165,7 +165,7 @@ impl World {
     }
 
     async fn load(&self) -> Vec<String> {
-        load(&self.client, self.folder.path()).await.iter().map(ToString::to_string).collect()
+        load(&self.client, self.folder.path()).await.problems.iter().map(ToString::to_string).collect()
     }
 
     fn get(&self, path: &str) -> Option<Value> {
@@ -249,7 +249,7 @@ async fn a_removed_file_prunes_what_came_from_it_and_nothing_else() {
         ["one", "two", "three", "handmade", "elsewhere"].map(|name| world.get(&at(name)).is_some()).into();
     assert_eq!(left, [false, false, true, true, true]);
 
-    let missing = load(&world.client, Path::new("/no/such/folder")).await;
+    let missing: Vec<_> = load(&world.client, Path::new("/no/such/folder")).await.problems.into_iter().collect();
     assert!(missing[0].to_string().contains("/no/such/folder"), "{missing:?}");
     assert!(world.get(&at("three")).is_some(), "a folder that is not there prunes nothing");
 }
@@ -303,7 +303,9 @@ async fn changes_are_followed_and_problems_reported_once() {
         let (cancel, reported) = (cancel.clone(), Arc::clone(&reported));
         async move {
             let on_problem = move |problem: &Problem| reported.lock().unwrap().push(problem.to_string());
-            follow(client, &folder, cancel, on_problem).await;
+            let loaded = load(&client, &folder).await;
+            loaded.problems.iter().for_each(&on_problem);
+            follow(client, &folder, loaded, cancel, on_problem).await;
         }
     });
     until("the route is created", || world.get(ROUTE).is_some()).await;
