@@ -5,9 +5,13 @@
 #[path = "common/gateway.rs"]
 mod common;
 
-use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed};
+use std::{collections::BTreeMap, net::SocketAddr, sync::atomic::Ordering::Relaxed};
 
+use bytes::Bytes;
 use common::{Backend, Gateway, condition, example, get, parent, send};
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::ByteString;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn getting_started() {
@@ -173,5 +177,44 @@ async fn classes_and_listeners() {
     assert_eq!(condition(&listener("http"), "Programmed").0, "True", "{seen:#}");
     assert_eq!(condition(&listener("https"), "ResolvedRefs").1, "InvalidCertificateRef", "{seen:#}");
     assert_eq!(condition(&listener("mysql-tcp"), "Accepted").1, "UnsupportedProtocol", "{seen:#}");
+
+    // The redirect that the article's comment promises.
+    let plain = SocketAddr::new(own.parse().unwrap(), 8080);
+    gateway.until("HTTPRoute", "redirects", "to-https", |route| parent(route, "Accepted").0 == "True").await;
+    let (status, headers, _) = send(plain, "GET", "www.example.com", "/a?b", &[]).await;
+    assert_eq!((status, &*headers["location"]), (301, "https://www.example.com:8443/a?b"));
+
+    // With the certificate that it waits for, the listener serves.
+    let made = rcgen::generate_simple_self_signed(["www.example.com".to_owned()]).unwrap();
+    let secret = k8s_openapi::api::core::v1::Secret {
+        metadata: kube::api::ObjectMeta { name: Some("example-com-tls".to_owned()), ..Default::default() },
+        type_: Some("kubernetes.io/tls".to_owned()),
+        string_data: None,
+        data: Some(BTreeMap::from([
+            ("tls.crt".to_owned(), ByteString(made.cert.pem().into_bytes())),
+            ("tls.key".to_owned(), ByteString(made.signing_key.serialize_pem().into_bytes())),
+        ])),
+        immutable: None,
+    };
+    let secrets: kube::Api<k8s_openapi::api::core::v1::Secret> =
+        kube::Api::namespaced(gateway.client.clone(), "cert-manager");
+    secrets.create(&Default::default(), &secret).await.unwrap();
+    gateway
+        .until("Gateway", "gateway-system", "production-gateway", |g| {
+            let all = g["status"]["listeners"].as_array().unwrap();
+            let https = all.iter().find(|listener| listener["name"] == "https").unwrap();
+            condition(&https["conditions"], "Programmed").0 == "True"
+        })
+        .await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let stream = tokio::net::TcpStream::connect((own.as_str(), 8443)).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let stream = connector.connect("www.example.com".try_into().unwrap(), stream).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = hyper::Request::get("/").header("host", "www.example.com").body(Empty::<Bytes>::new()).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 404, "no route is attached to it");
     gateway.local.stop().await;
 }
