@@ -46,14 +46,14 @@ pub(crate) struct Global {
     pub(crate) theme: Option<String>,
     /// Colours of the console; auto heeds NO_COLOR and what the terminal can do
     #[arg(long, global = true, value_enum, default_value = "auto")]
-    pub(crate) color: Color,
+    pub(crate) color: When,
     /// The console writes nothing
     #[arg(long, global = true)]
     pub(crate) readonly: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Color {
+pub(crate) enum When {
     Auto,
     Always,
     Never,

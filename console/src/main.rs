@@ -14,7 +14,7 @@ use gwtop::{
 };
 use tracing_subscriber::EnvFilter;
 
-use self::args::{Canary, Cli, Color, Command, Format, Global};
+use self::args::{Canary, Cli, Command, Format, Global, When};
 
 mod args;
 mod screens;
@@ -91,9 +91,9 @@ fn options(global: &Global) -> ConnectOptions {
 
 fn look(global: &Global) -> Look {
     let palette = match global.color {
-        Color::Auto => None,
-        Color::Always => Some(Palette::Rgb),
-        Color::Never => Some(Palette::None),
+        When::Auto => None,
+        When::Always => Some(Palette::Rgb),
+        When::Never => Some(Palette::None),
     };
     Look { theme: global.theme.clone(), palette, readonly: global.readonly }
 }
