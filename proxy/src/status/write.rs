@@ -79,8 +79,8 @@ struct Writer {
     wanted: Arc<Wanted>,
     /// Newer states than the watch has brought yet, by the version that it had then.
     known: BTreeMap<Target, (Option<String>, Current)>,
-    /// What the API would not have; not offered again.
-    refused: BTreeMap<Target, Value>,
+    /// What the API would not have, of the status (`true`) and of the rest; not offered again.
+    refused: BTreeMap<(Target, bool), Value>,
     /// Being written, or waiting to be tried again.
     busy: BTreeSet<Target>,
     queue: BTreeSet<Target>,
@@ -111,7 +111,7 @@ impl Writer {
         self.wanted = wanted;
         let desired = &self.wanted.desired;
         self.known.retain(|target, _| desired.contains_key(target));
-        self.refused.retain(|target, _| desired.contains_key(target));
+        self.refused.retain(|(target, _), _| desired.contains_key(target));
         self.queue.extend(desired.keys().cloned());
     }
 
@@ -145,24 +145,22 @@ impl Writer {
         let current = self.current(target)?;
         let write = |body, subresource| Write { target: target.clone(), base, body, subresource };
         let desired = self.wanted.desired.get(target)?;
-        if let Some(body) = patch(desired, &current, &self.controller, &Time(Timestamp::now()))
-            && self.refused.get(target) != Some(&timeless(&body))
-        {
-            return Some(write(body, true));
-        }
+        let refused = |body: &Value, status| self.refused.get(&(target.clone(), status)) == Some(&timeless(body));
+        // Before the status: whoever waits for `Programmed` finds the metrics.
         if let (Some(url), Current::Gateway(gateway)) = (&self.wanted.metrics_url, &current) {
             let annotations = gateway.metadata.annotations.as_ref();
             let told = annotations.and_then(|annotations| annotations.get(METRICS_URL_ANNOTATION));
-            if told != Some(url) {
-                let body = json!({ "metadata": { "annotations": { METRICS_URL_ANNOTATION: url } } });
-                return (self.refused.get(target) != Some(&body)).then(|| write(body, false));
+            let body = json!({ "metadata": { "annotations": { METRICS_URL_ANNOTATION: url } } });
+            if told != Some(url) && !refused(&body, false) {
+                return Some(write(body, false));
             }
         }
-        None
+        let body = patch(desired, &current, &self.controller, &Time(Timestamp::now()))?;
+        (!refused(&body, true)).then(|| write(body, true))
     }
 
     fn finish(&mut self, write: Write, outcome: Outcome) {
-        let Write { target, base, body, .. } = write;
+        let Write { target, base, body, subresource } = write;
         self.busy.remove(&target);
         match outcome {
             Outcome::Written(current) | Outcome::Overtaken(current) => {
@@ -173,8 +171,8 @@ impl Writer {
             // The watch will tell.
             Outcome::Gone => {}
             Outcome::Refused(why) => {
-                warn!(?target, "the API refuses this status: {why}");
-                self.refused.insert(target.clone(), timeless(&body));
+                warn!(?target, status = subresource, "the API refuses what we write: {why}");
+                self.refused.insert((target.clone(), subresource), timeless(&body));
                 self.queue.insert(target);
             }
             Outcome::Failed(why) => {
