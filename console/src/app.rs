@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    io::stdout,
+    io::{Write as _, stdout},
     pin::Pin,
     time::{Duration, Instant},
 };
@@ -189,7 +189,11 @@ pub async fn run(options: AppOptions) -> Result<Exit> {
     };
     drop(guard);
     if state.screen.canary.run.as_ref().is_some_and(|run| !run.ended) {
-        eprintln!("gwtop: the automatic canary ends with the console; `gwtop canary` takes it up where it is");
+        // After a hang-up there is nobody to tell: that must not become a panic.
+        let _ = writeln!(
+            std::io::stderr(),
+            "gwtop: the automatic canary ends with the console; `gwtop canary` takes it up where it is"
+        );
     }
     Ok(exit)
 }
