@@ -3,6 +3,7 @@
 pub mod admit;
 mod auth;
 mod discovery;
+mod garbage;
 mod kinds;
 mod kubeconfig;
 mod limits;
@@ -37,7 +38,7 @@ pub use self::patch::Patch;
 pub use self::selector::Selector;
 pub use self::status::StatusError;
 pub use self::store::{Event, Key, Snapshot, Store, StoreError, Txn, Unreachable};
-pub use self::verbs::{DeleteOptions, Resources, Target, WriteOptions, Written};
+pub use self::verbs::{DeleteOptions, FieldValidation, Propagation, Resources, Target, WriteOptions, Written};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
@@ -96,6 +97,7 @@ impl Api {
         create_namespaces(&resources).await?;
         kubeconfig::write(&kubeconfig, address, &tls.authority, auth.token())?;
         let stop = CancellationToken::new();
+        tokio::spawn(garbage::collect(resources.clone(), stop.clone()));
         let rest = rest::Rest { resources: resources.clone(), auth, stop: stop.clone() };
         let task = tokio::spawn(server::serve(listener, tls.server, rest));
         Ok(Self { address, kubeconfig, store, resources, stop: stop.drop_guard(), task })

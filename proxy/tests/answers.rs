@@ -110,7 +110,9 @@ async fn run(server: &Server, script: &Path) -> Vec<Answer> {
     let text = std::fs::read_to_string(script).unwrap();
     let steps: Vec<Step> =
         serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-    let namespace = format!("answers-{}", script.file_stem().unwrap().to_str().unwrap());
+    let plain = format!("answers-{}", script.file_stem().unwrap().to_str().unwrap());
+    // A cluster remembers the run before.
+    let namespace = format!("{plain}-{:x}", std::process::id());
     let mut saved = BTreeMap::from([("namespace".to_owned(), namespace.clone())]);
     let mut answers = Vec::new();
     for step in steps {
@@ -131,7 +133,7 @@ async fn run(server: &Server, script: &Path) -> Vec<Answer> {
             let value = body.pointer(pointer).unwrap_or_else(|| panic!("{}: no {pointer} in {body:#}", step.name));
             saved.insert(name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
-        let mut body = normal::normal(body, step.managed);
+        let mut body = normal::normal(body, &(namespace.clone(), plain.clone()), step.managed);
         if !step.only.is_empty() && code < 400 {
             body = step.only.iter().map(|at| (at.clone(), body.pointer(at).cloned().unwrap_or_default())).collect();
         }
@@ -147,6 +149,8 @@ async fn run(server: &Server, script: &Path) -> Vec<Answer> {
 /// hand, and what they held with the cluster.
 async fn tidy(server: &Server, namespace: &str) {
     let path = format!("/api/v1/namespaces/{namespace}");
+    let services = http::Request::delete(format!("{path}/services")).body(kube::client::Body::empty()).unwrap();
+    server.send(services).await;
     let delete = http::Request::delete(&path).body(kube::client::Body::empty()).unwrap();
     let (_, _, found) = server.send(delete).await;
     if found["kind"] == "Namespace" {

@@ -2,6 +2,7 @@
 
 mod builtin;
 mod cells;
+mod events;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -39,7 +40,21 @@ pub struct Kind {
     pub columns: Vec<Column>,
     /// Paths which a field selector may name, besides `metadata.name` and `metadata.namespace`.
     pub selectable: Vec<String>,
+    /// The answer to a deletion is the object, and not a `Status`.
+    pub answers_with_object: bool,
+    /// The objects of another kind, shown in another shape.
+    pub view: Option<View>,
     pub rules: Arc<dyn Rules>,
+}
+
+/// A kind that has no objects of its own, such as the Event of `events.k8s.io`.
+#[derive(Clone)]
+pub struct View {
+    /// Group and plural under which the objects are kept.
+    pub stored: (&'static str, &'static str),
+    pub show: fn(&Value) -> Value,
+    /// The opposite of `show`, as far as the kind has the fields.
+    pub keep: fn(Value) -> Value,
 }
 
 /// What a kind does beyond being stored. Runs inside the transaction of the write.
@@ -66,9 +81,24 @@ pub trait Rules: Send + Sync {
     ) -> Result<Option<Arc<Value>>, StatusError> {
         Ok(None)
     }
+
+    /// Seconds that the object takes to go, when its kind has such a time; `asked` is the
+    /// client's wish.
+    fn grace(&self, _object: &Value, _asked: Option<u64>) -> Option<u64> {
+        None
+    }
 }
 
 impl Kind {
+    /// Why a field selector cannot name this field.
+    pub fn unknown_field(&self, path: &str) -> String {
+        if self.typed && self.selectable.is_empty() {
+            format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        } else {
+            format!("field label not supported: {path}")
+        }
+    }
+
     /// `plural.group`, as errors name the resource.
     pub fn resource(&self) -> String {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
@@ -91,8 +121,17 @@ impl Kind {
         self.versions.iter().any(|served| served == version)
     }
 
+    /// Group and plural under which its objects are kept.
+    pub fn stored(&self) -> (&str, &str) {
+        match &self.view {
+            Some(view) => view.stored,
+            None => (&self.group, &self.plural),
+        }
+    }
+
     pub fn key(&self, namespace: &str, name: &str) -> Key {
-        Key::new(&self.group, &self.plural, namespace, name)
+        let (group, plural) = self.stored();
+        Key::new(group, plural, namespace, name)
     }
 
     pub fn verbs(&self) -> &'static [&'static str] {
@@ -128,6 +167,11 @@ impl Registry {
     /// The kind that is served as `plural` in this group and version.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
         self.resource(group, plural).filter(|kind| kind.serves(version))
+    }
+
+    /// Whether any kind is served in this group and version.
+    pub fn serves(&self, group: &str, version: &str) -> bool {
+        self.all().iter().any(|kind| kind.group == group && kind.serves(version))
     }
 
     /// The kind of this name in this group and version.

@@ -11,6 +11,8 @@ const SERVICE: &str = "a DNS-1035 label must consist of lower case alphanumeric 
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const ANNOTATIONS: usize = 256 << 10;
+/// Finalizers without a domain that the typed kinds know.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
 fn dns_label(text: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -35,6 +37,9 @@ fn name(kind: &Kind, text: &str) -> Result<(), String> {
     };
     if text.len() > longest {
         return Err(format!("must be no more than {longest} characters"));
+    }
+    if longest == 63 && text.contains('.') {
+        return Err("must not contain dots".into());
     }
     if valid { Ok(()) } else { Err(words.to_owned()) }
 }
@@ -106,11 +111,69 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Vec<FieldError> {
         let message = format!("Too long: may not be more than {ANNOTATIONS} bytes");
         push("metadata.annotations", FieldErrorKind::TooLong, message);
     }
-    for finalizer in metadata["finalizers"].as_array().into_iter().flatten() {
-        if let Err(message) =
-            finalizer.as_str().map_or_else(|| Err("Invalid value: must be a string".into()), label_key)
-        {
+    for (index, owner) in metadata["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+        let part = |field: &str| owner[field].as_str().unwrap_or_default();
+        let mut wrong = |field: &str, message: String| {
+            let at = format!("metadata.ownerReferences.{field}");
+            push(&at, FieldErrorKind::Invalid, message);
+        };
+        if part("apiVersion").is_empty() || part("apiVersion").matches('/').count() > 1 {
+            wrong("apiVersion", format!("Invalid value: {:?}: version must not be empty", part("apiVersion")));
+        }
+        for field in ["kind", "name", "uid"] {
+            if part(field).is_empty() {
+                wrong(field, format!("Invalid value: {:?}: must not be empty", part(field)));
+            }
+        }
+        let controls = |owner: &Value| owner["controller"] == true;
+        let before = metadata["ownerReferences"].as_array().into_iter().flatten().take(index).find(|o| controls(o));
+        if let (true, Some(before)) = (controls(owner), before) {
+            let message = format!(
+                "Invalid value: {metadata}: Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+                before["name"].as_str().unwrap_or_default(),
+                part("name"),
+                metadata = metadata["ownerReferences"],
+            );
+            push("metadata.ownerReferences", FieldErrorKind::Invalid, message);
+        }
+    }
+    for (index, finalizer) in metadata["finalizers"].as_array().into_iter().flatten().enumerate() {
+        let Some(finalizer) = finalizer.as_str() else {
+            push("metadata.finalizers", FieldErrorKind::Invalid, "Invalid value: must be a string".into());
+            continue;
+        };
+        if let Err(message) = label_key(finalizer) {
             push("metadata.finalizers", FieldErrorKind::Invalid, message);
+        }
+        if kind.typed && !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
+            let message = format!(
+                "Invalid value: {finalizer:?}: name is neither a standard finalizer name nor is it fully qualified"
+            );
+            push(&format!("metadata.finalizers[{index}]"), FieldErrorKind::Invalid, message);
+        }
+    }
+    errors
+}
+
+/// What of the metadata an update may not change; the rest is put back without a word.
+pub(super) fn check_update(object: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let listed = |object: &Value| -> Vec<String> {
+        let finalizers = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+        finalizers.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    if !old["metadata"]["deletionTimestamp"].is_null() {
+        let before = listed(old);
+        let new: Vec<String> = listed(object).into_iter().filter(|finalizer| !before.contains(finalizer)).collect();
+        if !new.is_empty() {
+            let shown = new.iter().map(|finalizer| format!("{finalizer:?}")).collect::<Vec<_>>().join(", ");
+            errors.push(FieldError {
+                field: "metadata.finalizers".into(),
+                kind: FieldErrorKind::Forbidden,
+                message: format!(
+                    "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}"
+                ),
+            });
         }
     }
     errors

@@ -13,7 +13,7 @@ const MAX_OPERATIONS: usize = 10_000;
 const JSON: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
-const APPLY: &str = "application/apply-patch+yaml";
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
 
 /// A patch whose body was understood.
 #[derive(Debug)]

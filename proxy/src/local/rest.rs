@@ -2,6 +2,7 @@
 
 mod accept;
 mod answer;
+mod options;
 mod request;
 
 use std::sync::Arc;
@@ -17,12 +18,12 @@ use self::accept::{Accept, Shape};
 use self::request::{Params, Path, Resource};
 use super::auth::Auth;
 use super::limits::SIZE;
-use super::patch::Patch;
+use super::patch::{self, Patch};
 use super::selector::Selector;
 use super::status::StatusError;
 use super::store::{Snapshot, Unreachable};
 use super::table;
-use super::verbs::{DeleteOptions, Resources, Target, WriteOptions, Written, as_version};
+use super::verbs::{DeleteOptions, Resources, Target, Written, as_version};
 use super::watch::{self, Start};
 use super::{discovery, openapi, proto};
 
@@ -100,13 +101,17 @@ impl Rest {
     {
         let Resource { group, version, plural, namespace, name, subresource } = resource;
         let found = self.resources.registry.find(&group, &version, &plural);
-        let Some(kind) = found.filter(|kind| kind.namespaced || namespace.is_none()) else {
+        if found.is_none() && !self.resources.registry.serves(&group, &version) {
             return Ok(answer::text(404, "404 page not found\n"));
+        }
+        let named = name.as_deref().is_none_or(|name| !name.contains('/'));
+        let Some(kind) = found.filter(|kind| named && (kind.namespaced || namespace.is_none())) else {
+            return Err(StatusError::no_resource());
         };
         let status = match subresource.as_deref() {
             None => false,
             Some("status") if kind.has_status => true,
-            Some(_) => return Ok(answer::text(404, "404 page not found\n")),
+            Some(_) => return Err(StatusError::no_resource()),
         };
         if !accept.acceptable {
             return Err(StatusError::not_acceptable());
@@ -114,6 +119,7 @@ impl Rest {
         let everywhere = kind.namespaced && namespace.is_none();
         let target = Target { kind: kind.clone(), version, namespace: namespace.unwrap_or_default() };
         let method = request.method().clone();
+        let agent = agent(&request);
         if kind.ephemeral && method != Method::POST {
             return Err(StatusError::method_not_allowed());
         }
@@ -124,42 +130,45 @@ impl Rest {
             (Method::GET, Some(name)) if watching => self.watch(&target, accept, params, Some(name)).await,
             (Method::GET, Some(name)) => {
                 if everywhere {
-                    return Ok(answer::text(404, "404 page not found\n"));
+                    return Err(StatusError::no_resource());
+                }
+                if let Some(revision) = params.get_options()? {
+                    self.await_revision(revision).await?;
                 }
                 let object = self.resources.get(&target, &name)?;
-                Ok(self.one(200, &target, accept, params, &object))
+                self.one(200, &target, accept, params, &object)
             }
             // Reviews may be created without a namespace; whatever is stored needs one.
             (Method::POST, None) if !everywhere => {
-                let options = params.write_options()?;
+                let options = params.write_options("CreateOptions", false, &agent)?;
                 let content = content_type(&request);
                 let body = decode(&content, &read(request).await?)?;
                 let written = self.resources.create(&target, body, options).await?;
-                Ok(self.written(201, &target, accept, params, &written))
+                self.written(201, &target, accept, params, &written)
             }
             (Method::PUT, Some(name)) if !everywhere => {
-                let options = params.write_options()?;
+                let options = params.write_options("UpdateOptions", false, &agent)?;
                 let content = content_type(&request);
                 let body = decode(&content, &read(request).await?)?;
                 let written = self.resources.update(&target, &name, status, body, options).await?;
-                Ok(self.written(200, &target, accept, params, &written))
+                self.written(200, &target, accept, params, &written)
             }
             (Method::PATCH, Some(name)) if !everywhere => {
-                let options = params.write_options()?;
                 let content = content_type(&request);
+                let options = params.write_options("PatchOptions", content == patch::APPLY, &agent)?;
                 let patch = Patch::parse(&kind, &content, &read(request).await?)?;
                 let written = self.resources.patch(&target, &name, status, patch, options).await?;
-                Ok(self.written(200, &target, accept, params, &written))
+                self.written(200, &target, accept, params, &written)
             }
             (Method::DELETE, Some(name)) if !everywhere && !status => {
                 let options = delete_options(request, params).await?;
                 let gone = self.resources.delete(&target, &name, options).await?;
                 Ok(answer::encode(200, accept, &gone))
             }
-            (Method::DELETE, None) => {
+            (Method::DELETE, None) if !everywhere => {
                 let selector = self.selector(&target, params, None)?;
                 let options = delete_options(request, params).await?;
-                let gone = self.resources.delete_collection(&target, selector, options.dry_run).await?;
+                let gone = self.resources.delete_collection(&target, selector, options).await?;
                 let items = gone.iter().map(|object| item(&target, object)).collect();
                 let metadata = json!({"resourceVersion": self.resources.store.revision().to_string()});
                 Ok(answer::encode(200, accept, &list_of(&target, metadata, items)))
@@ -198,7 +207,7 @@ impl Rest {
         }
         let within = (!target.namespace.is_empty()).then_some(target.namespace.as_str());
         let Snapshot { revision, items } =
-            self.resources.store.list(&kind.group, &kind.plural, within, page.at).map_err(|why| match why {
+            self.resources.store.list(kind.stored().0, kind.stored().1, within, page.at).map_err(|why| match why {
                 Unreachable::Future { current } => StatusError::revision_too_large(page.at.unwrap_or(0), current),
                 Unreachable::Compacted { .. } => StatusError::expired(page.too_old()),
             })?;
@@ -216,14 +225,14 @@ impl Rest {
         let remaining = left.count();
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if let (1.., Some(last)) = (remaining, last) {
-            metadata["continue"] = request::continuation(revision, &last).into();
+            metadata["continue"] = options::continuation(revision, &last).into();
             if selector == Selector::default() {
                 metadata["remainingItemCount"] = remaining.into();
             }
         }
         let answer = match accept.shape {
             Shape::Table => {
-                let include = params.include();
+                let include = params.include()?;
                 let rows = shown.iter().map(|object| self.row(target, object, include)).collect();
                 table::table(metadata, table::columns(kind), rows)
             }
@@ -253,11 +262,7 @@ impl Rest {
         name: Option<String>,
     ) -> Result<Response<Body>, StatusError> {
         let selector = self.selector(target, params, name.as_deref())?;
-        let start = Start::parse(
-            params.get("resourceVersion"),
-            params.get("sendInitialEvents"),
-            params.get("resourceVersionMatch"),
-        )?;
+        let (start, timeout) = params.watch_options()?;
         if let Start::At(revision) | Start::Listed(revision) = start {
             self.await_revision(revision).await?;
         }
@@ -267,9 +272,9 @@ impl Rest {
             selector,
             start,
             bookmarks: params.is_true("allowWatchBookmarks"),
-            timeout: params.number("timeoutSeconds")?,
+            timeout,
             shape: match accept.shape {
-                Shape::Table => watch::Shape::Table(params.include()),
+                Shape::Table => watch::Shape::Table(params.include()?),
                 Shape::Partial => watch::Shape::Partial,
                 _ => watch::Shape::Object,
             },
@@ -285,26 +290,33 @@ impl Rest {
         accept: Accept,
         params: &Params,
         written: &Written,
-    ) -> Response<Body> {
-        let mut response = self.one(code, target, accept, params, &written.object);
+    ) -> Result<Response<Body>, StatusError> {
+        let mut response = self.one(code, target, accept, params, &written.object)?;
         if params.get("fieldValidation") != "Ignore" {
             answer::warn(&mut response, written.unknown.iter().map(|path| format!("unknown field {path:?}")));
         }
-        response
+        Ok(response)
     }
 
-    fn one(&self, code: u16, target: &Target, accept: Accept, params: &Params, object: &Value) -> Response<Body> {
+    fn one(
+        &self,
+        code: u16,
+        target: &Target,
+        accept: Accept,
+        params: &Params,
+        object: &Value,
+    ) -> Result<Response<Body>, StatusError> {
         let object = as_version(object, &target.kind, &target.version);
         let shaped = match accept.shape {
             Shape::Table => {
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                let rows = vec![table::row(&target.kind, &object, params.include())];
+                let rows = vec![table::row(&target.kind, &object, params.include()?)];
                 table::table(metadata, table::columns(&target.kind), rows)
             }
             Shape::Partial => table::partial(&object),
             _ => object,
         };
-        answer::encode(code, accept, &shaped)
+        Ok(answer::encode(code, accept, &shaped))
     }
 }
 
@@ -329,6 +341,12 @@ fn item(target: &Target, object: &Value) -> Value {
 fn content_type<B>(request: &Request<B>) -> String {
     let header = request.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     header.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Who writes where no field manager is named: the client's name in its `User-Agent`.
+fn agent<B>(request: &Request<B>) -> String {
+    let header = request.headers().get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    header.unwrap_or_default().split('/').next().unwrap_or_default().to_owned()
 }
 
 async fn read<B>(request: Request<B>) -> Result<Bytes, StatusError>
@@ -362,7 +380,7 @@ fn decode(content_type: &str, body: &[u8]) -> Result<Value, StatusError> {
             StatusError::bad_request(format!("the object provided is unrecognized (must be of type YAML): {error}"))
         }),
         proto::CONTENT_TYPE => proto::decode(body),
-        _ => Err(StatusError::unsupported_media_type(&["application/json", "application/yaml"])),
+        _ => Err(StatusError::unsupported_media_type(&["application/json", "application/yaml", proto::CONTENT_TYPE])),
     }
 }
 
@@ -374,8 +392,5 @@ where
     let content = content_type(&request);
     let body = read(request).await?;
     let body = if body.is_empty() { Value::Null } else { decode(&content, &body)? };
-    let dry_run = params.write_options()?.dry_run || request::dry_run(body["dryRun"].as_array())?;
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let wanted = &body["preconditions"];
-    Ok(DeleteOptions { dry_run, uid: text(&wanted["uid"]), resource_version: text(&wanted["resourceVersion"]) })
+    params.delete_options(&body)
 }

@@ -97,7 +97,7 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>, Status
         let known =
             ["metadata.name", "metadata.namespace"].contains(&path) || kind.selectable.iter().any(|f| f == path);
         if !known {
-            return Err(StatusError::bad_request(format!("field label not supported: {path}")));
+            return Err(StatusError::bad_request(kind.unknown_field(path)));
         }
         found.push(FieldRequirement { path: path.to_owned(), value: unescape(value), equal: operator });
         if found.len() > MAX_REQUIREMENTS {
@@ -209,7 +209,7 @@ impl<'a> Parser<'a> {
     fn key(&mut self) -> Result<String, String> {
         match self.next() {
             Some(Token::Word(key)) => {
-                super::names::label_key(key)?;
+                super::names::label_key(key).map_err(|why| format!("<nil>: {why}"))?;
                 Ok(key.clone())
             }
             other => Err(format!("found '{}', expected: identifier", other.map_or("", Token::text))),
@@ -226,23 +226,25 @@ impl<'a> Parser<'a> {
             None | Some(Token::Sign(",")) => Operator::Exists,
             Some(Token::Sign("=" | "==")) => {
                 self.next();
-                Operator::In(vec![self.value()?])
+                Operator::In(vec![self.exact_value(&key)?])
             }
             Some(Token::Sign("!=")) => {
                 self.next();
-                Operator::NotIn(vec![self.value()?])
+                Operator::NotIn(vec![self.exact_value(&key)?])
             }
             Some(Token::Sign(sign @ (">" | "<"))) => {
                 self.next();
-                let value = self.value()?;
+                let value = self.exact_value(&key)?;
                 let bound = value.parse().map_err(|_| {
-                    format!("values[0][{key}]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer")
+                    format!(
+                        "values[0]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+                    )
                 })?;
                 if *sign == ">" { Operator::Greater(bound) } else { Operator::Less(bound) }
             }
             Some(Token::Word(word)) if word == "in" || word == "notin" => {
                 self.next();
-                let values = self.values()?;
+                let values = self.values(&key)?;
                 if word == "in" { Operator::In(values) } else { Operator::NotIn(values) }
             }
             Some(other) => {
@@ -252,31 +254,46 @@ impl<'a> Parser<'a> {
         Ok(Requirement { key, operator })
     }
 
-    /// One value; none at all is the empty value.
-    fn value(&mut self) -> Result<String, String> {
+    /// The value after a sign; none at all is the empty value.
+    fn exact_value(&mut self, key: &str) -> Result<String, String> {
         match self.peek() {
+            None | Some(Token::Sign(",")) => Ok(String::new()),
             Some(Token::Word(value)) => {
                 self.next();
-                super::names::label_value(value)?;
-                Ok(value.clone())
+                check_value(key, 0, value)
             }
-            _ => Ok(String::new()),
+            Some(other) => Err(format!("found '{}', expected: identifier", other.text())),
         }
     }
 
-    fn values(&mut self) -> Result<Vec<String>, String> {
+    fn values(&mut self, key: &str) -> Result<Vec<String>, String> {
         match self.next() {
             Some(Token::Sign("(")) => {}
             other => return Err(format!("found '{}', expected: '('", other.map_or("", Token::text))),
         }
-        let mut values = vec![self.value()?];
+        let mut values = Vec::new();
         loop {
+            let value = match self.peek() {
+                Some(Token::Word(value)) => {
+                    self.next();
+                    check_value(key, values.len(), value)?
+                }
+                _ => String::new(),
+            };
+            values.push(value);
             match self.next() {
                 Some(Token::Sign(")")) => return Ok(values),
-                Some(Token::Sign(",")) => values.push(self.value()?),
+                Some(Token::Sign(",")) => {}
                 other => return Err(format!("found '{}', expected: ',' or ')'", other.map_or("", Token::text))),
             }
         }
+    }
+}
+
+fn check_value(key: &str, index: usize, value: &str) -> Result<String, String> {
+    match super::names::label_value(value) {
+        Ok(()) => Ok(value.to_owned()),
+        Err(why) => Err(format!("values[{index}][{key}]: {why}")),
     }
 }
 

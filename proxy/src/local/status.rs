@@ -101,6 +101,11 @@ impl StatusError {
         Self::new(404, "NotFound", format!("{plural}{dot}{group} \"{name}\" not found")).about(group, plural, name)
     }
 
+    /// The path names a resource or a subresource that the group does not have.
+    pub(super) fn no_resource() -> Self {
+        Self::new(404, "NotFound", "the server could not find the requested resource").without_details()
+    }
+
     pub fn method_not_allowed() -> Self {
         Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
             .without_details()
@@ -112,11 +117,9 @@ impl StatusError {
     }
 
     pub fn not_acceptable() -> Self {
-        Self::new(
-            406,
-            "NotAcceptable",
-            "only the following media types are accepted: application/json, application/yaml",
-        )
+        const TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+        Self::new(406, "NotAcceptable", format!("406: Not Acceptable\n\nAvailable representations: {TYPES}"))
+            .without_details()
     }
 
     pub fn already_exists(kind: &Kind, name: &str) -> Self {
@@ -130,6 +133,12 @@ impl StatusError {
     pub fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
         Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.resource()))
             .about(&kind.group, &kind.plural, name)
+    }
+
+    /// A deletion whose precondition does not hold; it names the kind and not the resource.
+    pub(super) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified());
+        Self::new(409, "Conflict", message).about(&kind.group, &kind.kind, name)
     }
 
     pub fn modified(kind: &Kind, name: &str) -> Self {
@@ -169,6 +178,21 @@ impl StatusError {
 
     /// The object breaks its kind's rules.
     pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Self {
+        Self::refused(&kind.group, &kind.kind, &kind.qualified(), name, errors)
+    }
+
+    /// An Event of either group breaks its rules.
+    pub(super) fn invalid_event(name: &str, errors: &[FieldError]) -> Self {
+        Self::refused("", "Event", "Event", name, errors)
+    }
+
+    /// The options of the request, such as `ListOptions`, are not valid.
+    pub(super) fn invalid_options(options: &str, errors: &[FieldError]) -> Self {
+        let group = "meta.k8s.io";
+        Self::refused(group, options, &format!("{options}.{group}"), "", errors)
+    }
+
+    fn refused(group: &str, kind: &str, qualified: &str, name: &str, errors: &[FieldError]) -> Self {
         let causes: Vec<Value> = errors
             .iter()
             .map(|error| json!({"reason": cause(error.kind), "message": error.message, "field": error.field}))
@@ -184,8 +208,8 @@ impl StatusError {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        Self::new(422, "Invalid", format!("{} \"{name}\" is invalid: {text}", kind.qualified()))
-            .about(&kind.group, &kind.kind, name)
+        Self::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {text}"))
+            .about(group, kind, name)
             .with_detail("causes", Value::Array(causes))
     }
 

@@ -254,6 +254,19 @@ impl Store {
         Ok((events, state.revision))
     }
 
+    /// All events after `revision`, and the revision up to which they are complete.
+    pub fn changes(&self, revision: u64) -> Result<(Vec<Arc<Event>>, u64), Unreachable> {
+        let state = self.shared.read();
+        state.reach(revision)?;
+        Ok((state.events_after(revision).cloned().collect(), state.revision))
+    }
+
+    /// The keys of all objects that `wanted` holds for.
+    pub fn keys(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Key> {
+        let state = self.shared.read();
+        state.objects.iter().filter(|(_, object)| wanted(object)).map(|(key, _)| key.clone()).collect()
+    }
+
     /// Tells of every new revision; slow receivers see the newest only.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.shared.revision.subscribe()

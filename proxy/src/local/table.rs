@@ -14,20 +14,27 @@ pub(super) enum Include {
 }
 
 pub(super) fn columns(kind: &Kind) -> Value {
-    let mut columns = vec![json!({
+    let name = json!({
         "name": "Name", "type": "string", "format": "name", "priority": 0,
         "description": "Name must be unique within a namespace.",
-    })];
+    });
+    let mut columns = Vec::from_iter((!names_itself(kind)).then_some(name));
     for column in &kind.columns {
+        let format = if column.name == "Name" { "name" } else { "" };
         columns.push(json!({
-            "name": column.name, "type": column.kind, "format": "", "description": "", "priority": column.priority,
+            "name": column.name, "type": column.kind, "format": format, "description": "", "priority": column.priority,
         }));
     }
     Value::Array(columns)
 }
 
+/// Whether the name has a place of its own among the columns, which is not the first.
+fn names_itself(kind: &Kind) -> bool {
+    kind.columns.iter().any(|column| column.name == "Name")
+}
+
 pub(super) fn row(kind: &Kind, object: &Value, include: Include) -> Value {
-    let mut cells = vec![object["metadata"]["name"].clone()];
+    let mut cells = Vec::from_iter((!names_itself(kind)).then(|| object["metadata"]["name"].clone()));
     cells.extend(kind.columns.iter().map(|column| column.value(object)));
     let mut row = json!({"cells": cells});
     match include {

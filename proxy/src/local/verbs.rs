@@ -14,6 +14,8 @@ use super::selector::Selector;
 use super::status::{self, StatusError};
 use super::store::{Key, Store, Txn};
 use super::{limits, names};
+use remove::Deleted;
+pub use remove::Propagation;
 pub(super) use remove::remove_content;
 
 /// The objects of one kind that a request speaks of.
@@ -26,11 +28,23 @@ pub struct Target {
 }
 
 /// What a writer may ask for besides the write itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     pub dry_run: bool,
-    /// Refuse fields that the kind does not have, instead of dropping them.
-    pub strict: bool,
+    pub validation: FieldValidation,
+    /// Who writes, as `metadata.managedFields` names them.
+    pub manager: String,
+    /// Take fields over from other managers, when applying.
+    pub force: bool,
+}
+
+/// What happens to fields that the kind does not have: they are dropped, or the write is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    Ignore,
+    #[default]
+    Warn,
+    Strict,
 }
 
 /// An object as written, and the fields that were dropped from it.
@@ -46,6 +60,9 @@ pub struct DeleteOptions {
     pub dry_run: bool,
     pub uid: Option<String>,
     pub resource_version: Option<String>,
+    pub propagation: Propagation,
+    /// Seconds that the object may take to go, where its kind has such a time.
+    pub grace: Option<u64>,
 }
 
 /// The verbs on every kind. Cheap to clone.
@@ -59,6 +76,7 @@ pub struct Resources {
 impl Resources {
     pub async fn create(&self, target: &Target, body: Value, options: WriteOptions) -> Result<Written, StatusError> {
         let (admit, owned) = (self.admit.clone(), target.clone());
+        let dry_run = options.dry_run;
         let change = move |txn: &mut Txn<'_>| {
             let Target { kind, version, namespace } = &owned;
             let mut object = fresh(&owned, body)?;
@@ -67,7 +85,7 @@ impl Resources {
             if !errors.is_empty() {
                 return Err(StatusError::invalid(kind, name_of(&object), &errors));
             }
-            let unknown = accept(&*admit, kind, txn, &mut object, None, options)?;
+            let unknown = accept(&*admit, kind, txn, &mut object, None, &options)?;
             if kind.ephemeral {
                 return Ok(Written { object, unknown });
             }
@@ -78,8 +96,8 @@ impl Resources {
             let stored = txn.put(key, object);
             Ok(Written { object: as_version(&stored, kind, version), unknown })
         };
-        let mut written = self.store.transact(options.dry_run, change).await?;
-        if options.dry_run {
+        let mut written = self.store.transact(dry_run, change).await?;
+        if dry_run {
             without(&mut written.object["metadata"], "resourceVersion");
         }
         Ok(written)
@@ -139,6 +157,7 @@ impl Resources {
     {
         let (this, target) = (self.clone(), target.clone());
         let key = target.kind.key(&target.namespace, name);
+        let dry_run = options.dry_run;
         let change = move |txn: &mut Txn<'_>| {
             let Target { kind, version, .. } = &target;
             let old = txn.get(&key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
@@ -148,21 +167,19 @@ impl Resources {
             if object["metadata"]["name"] != old["metadata"]["name"] {
                 return Err(StatusError::bad_request("the name of the object does not match the name on the URL"));
             }
-            let errors = names::check(kind, &object);
+            let mut errors = names::check_update(&object, &old);
+            errors.extend(names::check(kind, &object));
             if !errors.is_empty() {
                 return Err(StatusError::invalid(kind, &key.name, &errors));
             }
-            let unknown = accept(&*this.admit, kind, txn, &mut object, Some(&old), options)?;
+            let unknown = accept(&*this.admit, kind, txn, &mut object, Some(&old), &options)?;
             count_generation(kind, &mut object, &old);
-            let leaving = !object["metadata"]["deletionTimestamp"].is_null() && !is_held(&object);
             let stored = txn.put(key.clone(), object);
-            if leaving {
-                remove::finish(txn, &this.registry, &key)?;
-            }
+            remove::settle(txn, &this.registry, &key)?;
             Ok((Written { object: as_version(&stored, kind, version), unknown }, old))
         };
-        let (mut written, old) = self.store.transact(options.dry_run, change).await?;
-        if options.dry_run {
+        let (mut written, old) = self.store.transact(dry_run, change).await?;
+        if dry_run {
             written.object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
         }
         Ok(written)
@@ -177,9 +194,10 @@ impl Resources {
             let kind = &target.kind;
             let object = txn.get(&key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
             check_preconditions(kind, &key.name, &object, &options)?;
-            match remove::delete(txn, &registry, &key, &object)? {
-                Some(stays) => Ok(as_version(&stays, kind, &target.version)),
-                None => {
+            match remove::delete(txn, &registry, &key, &object, options.propagation, options.grace)? {
+                Deleted::Marked(object) => Ok(as_version(&object, kind, &target.version)),
+                Deleted::Gone(object) if kind.answers_with_object => Ok(as_version(&object, kind, &target.version)),
+                Deleted::Gone(object) => {
                     let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
                     Ok(status::deleted(kind, &key.name, uid))
                 }
@@ -193,21 +211,32 @@ impl Resources {
         &self,
         target: &Target,
         selector: Selector,
-        dry_run: bool,
+        options: DeleteOptions,
     ) -> Result<Vec<Arc<Value>>, StatusError> {
         let (registry, target) = (self.registry.clone(), target.clone());
+        let dry_run = options.dry_run;
         let change = move |txn: &mut Txn<'_>| {
             let Target { kind, namespace, .. } = &target;
             let within = kind.namespaced.then_some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
             let mut gone = Vec::new();
-            for (key, object) in txn.list(&kind.group, &kind.plural, within) {
-                if selector.matches(&key, &object) {
-                    gone.push(remove::delete(txn, &registry, &key, &object)?.unwrap_or(object));
+            let (group, plural) = kind.stored();
+            for (key, object) in txn.list(group, plural, within) {
+                // One of them may have owned this one.
+                if selector.matches(&key, &object) && txn.get(&key).is_some() {
+                    check_preconditions(kind, &key.name, &object, &options)?;
+                    let (propagation, grace) = (options.propagation, options.grace);
+                    gone.push(remove::delete(txn, &registry, &key, &object, propagation, grace)?.object());
                 }
             }
             Ok(gone)
         };
         self.store.transact(dry_run, change).await
+    }
+
+    /// Deletes the object if it names owners and none of them is there.
+    pub(super) async fn collect_orphan(&self, key: Key) -> Result<(), StatusError> {
+        let registry = self.registry.clone();
+        self.store.transact(false, move |txn| remove::collect_orphan(txn, &registry, &key)).await
     }
 }
 
@@ -217,10 +246,29 @@ pub(super) fn now() -> String {
     jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
 }
 
-/// The object in the version that was asked for: all versions of a kind have the same shape.
+/// The time so many seconds from now.
+fn in_seconds(seconds: u64) -> String {
+    let then = jiff::Timestamp::now().as_second().saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX));
+    jiff::Timestamp::from_second(then).map_or_else(|_| now(), |then| then.to_string())
+}
+
+/// The object as the kind shows it, in the version that was asked for.
 pub(super) fn as_version(object: &Value, kind: &Kind, version: &str) -> Value {
-    let mut object = object.clone();
+    let mut object = match &kind.view {
+        Some(view) => (view.show)(object),
+        None => object.clone(),
+    };
     object["apiVersion"] = kind.api_version(version).into();
+    object
+}
+
+/// The object as it is stored: the opposite of [`as_version`].
+fn kept(kind: &Kind, mut object: Value) -> Value {
+    if let Some(view) = &kind.view {
+        return (view.keep)(object);
+    }
+    object["apiVersion"] = kind.api_version(&kind.storage).into();
+    object["kind"] = kind.kind.as_str().into();
     object
 }
 
@@ -270,14 +318,13 @@ fn check_type(target: &Target, body: &Value) -> Result<(), StatusError> {
 }
 
 /// The object as its creation starts from: the server's own fields are the server's.
-fn fresh(target: &Target, mut object: Value) -> Result<Value, StatusError> {
+fn fresh(target: &Target, object: Value) -> Result<Value, StatusError> {
     let Target { kind, namespace, .. } = target;
     check_type(target, &object)?;
+    let mut object = kept(kind, object);
     if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
         return Err(StatusError::unknown("resourceVersion should not be set on objects to be created"));
     }
-    object["apiVersion"] = kind.api_version(&kind.storage).into();
-    object["kind"] = kind.kind.as_str().into();
     if kind.has_status {
         without(&mut object, "status");
     }
@@ -287,7 +334,7 @@ fn fresh(target: &Target, mut object: Value) -> Result<Value, StatusError> {
     let Some(metadata) = object["metadata"].as_object_mut() else {
         return Err(StatusError::bad_request("metadata is not an object"));
     };
-    for field in ["selfLink", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    for field in ["selfLink", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         metadata.remove(field);
     }
     drop_empty(metadata);
@@ -357,29 +404,41 @@ fn check_revision(kind: &Kind, name: &str, object: &Value, old: &Value) -> Resul
     }
     let (sent, kept) = (&object["metadata"]["uid"], &old["metadata"]["uid"]);
     if sent.as_str().is_some_and(|sent| !sent.is_empty()) && sent != kept {
-        return Err(StatusError::conflict(kind, name, &precondition("UID", sent, kept)));
+        let (sent, kept) = (sent.as_str().unwrap_or_default(), kept.as_str().unwrap_or_default());
+        return Err(StatusError::conflict(kind, name, &other_object(kind, object, sent, kept)));
     }
     Ok(())
 }
 
-fn precondition(what: &str, wanted: &Value, found: &Value) -> String {
+/// Why an update that names another uid fails; clients look for the precondition in it.
+fn other_object(kind: &Kind, object: &Value, sent: &str, kept: &str) -> String {
+    let group = if kind.typed { String::new() } else { format!("{}/", kind.group) };
+    let place = ["namespace", "name"].map(|part| object["metadata"][part].as_str().unwrap_or_default());
+    let place = place.iter().filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect::<String>();
     format!(
-        "Precondition failed: {what} in precondition: {}, {what} in object meta: {}",
-        wanted.as_str().unwrap_or_default(),
-        found.as_str().unwrap_or_default()
+        "StorageError: invalid object, Code: 4, Key: /registry/{group}{}{place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {sent}, UID in object meta: {kept}",
+        kind.plural
     )
 }
 
 fn check_preconditions(kind: &Kind, name: &str, object: &Value, options: &DeleteOptions) -> Result<(), StatusError> {
     let metadata = &object["metadata"];
-    for (what, field, wanted) in
-        [("UID", "uid", &options.uid), ("ResourceVersion", "resourceVersion", &options.resource_version)]
-    {
+    let checks = [
+        ("UID", &options.uid, &metadata["uid"], "deleted and then recreated"),
+        ("ResourceVersion", &options.resource_version, &metadata["resourceVersion"], "modified"),
+    ];
+    for (what, wanted, found, why) in checks {
         if let Some(wanted) = wanted
-            && metadata[field] != wanted.as_str()
+            && found != wanted.as_str()
         {
-            let why = precondition(what, &wanted.as_str().into(), &metadata[field]);
-            return Err(StatusError::conflict(kind, name, &why));
+            let found = found.as_str().unwrap_or_default();
+            return Err(StatusError::precondition(
+                kind,
+                name,
+                &format!(
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {why}"
+                ),
+            ));
         }
     }
     Ok(())
@@ -398,8 +457,7 @@ fn retain(kind: &Kind, object: &mut Value, old: &Value, status: bool) -> Result<
         }
         return Ok(());
     }
-    object["apiVersion"] = kind.api_version(&kind.storage).into();
-    object["kind"] = kind.kind.as_str().into();
+    *object = kept(kind, object.take());
     if kind.has_status {
         match &old["status"] {
             Value::Null => without(object, "status"),
@@ -437,7 +495,7 @@ fn accept(
     txn: &Txn<'_>,
     object: &mut Value,
     old: Option<&Value>,
-    options: WriteOptions,
+    options: &WriteOptions,
 ) -> Result<Vec<String>, StatusError> {
     if limits::depth(object) > limits::DEPTH {
         return Err(StatusError::bad_request(format!("the object is nested deeper than {} levels", limits::DEPTH)));
@@ -449,7 +507,7 @@ fn accept(
     let mut admitted = admit.admit(&kind.group, &kind.kind, object, old);
     let mut seen = HashSet::new();
     admitted.unknown.retain(|path| seen.insert(path.clone()));
-    if options.strict && !admitted.unknown.is_empty() {
+    if options.validation == FieldValidation::Strict && !admitted.unknown.is_empty() {
         let fields: Vec<String> = admitted.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
         return Err(StatusError::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",

@@ -33,32 +33,10 @@ pub(super) enum Start {
     Now,
     /// With the objects as they are, but not as before this revision; then a marked bookmark.
     Listed(u64),
+    /// With the first change from now on.
+    Quiet,
     /// With the first change after this revision.
     At(u64),
-}
-
-impl Start {
-    pub(super) fn parse(revision: &str, initial: &str, matching: &str) -> Result<Self, StatusError> {
-        let number = match revision {
-            "" => 0,
-            text => text.parse().map_err(|_| {
-                StatusError::bad_request(format!("resourceVersion: Invalid value: {text:?}: it has to be a number"))
-            })?,
-        };
-        match (initial, matching) {
-            ("", "") if number == 0 => Ok(Self::Now),
-            ("", "") => Ok(Self::At(number)),
-            ("", _) => Err(StatusError::unprocessable(
-                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            )),
-            (_, "NotOlderThan") if matches!(initial, "true" | "1") => Ok(Self::Listed(number)),
-            (_, "NotOlderThan") if number == 0 => Ok(Self::Now),
-            (_, "NotOlderThan") => Ok(Self::At(number)),
-            _ => Err(StatusError::unprocessable(
-                "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            )),
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +80,7 @@ impl Watch {
         let mut news = self.store.subscribe();
         let mut revision = match self.start {
             Start::At(revision) => revision,
+            Start::Quiet => self.store.revision(),
             Start::Now | Start::Listed(_) => self.send_state(lines).await?,
         };
         let mut told = revision;
@@ -109,7 +88,7 @@ impl Watch {
         loop {
             news.borrow_and_update();
             let kind = &self.target.kind;
-            match self.store.events(&kind.group, &kind.plural, self.within(), revision) {
+            match self.store.events(kind.stored().0, kind.stored().1, self.within(), revision) {
                 Ok((events, complete)) => {
                     for event in events {
                         if self.send_event(lines, &event).await? {
@@ -153,7 +132,7 @@ impl Watch {
 
     async fn send_state(&self, lines: &mut Lines) -> Result<u64, Ended> {
         let kind = &self.target.kind;
-        let snapshot = self.store.list(&kind.group, &kind.plural, self.within(), None).map_err(|_| Ended)?;
+        let snapshot = self.store.list(kind.stored().0, kind.stored().1, self.within(), None).map_err(|_| Ended)?;
         for (key, object) in &snapshot.items {
             if self.selector.matches(key, object) {
                 lines.send("ADDED", &self.shaped(object, lines.with_columns)).await?;
@@ -188,7 +167,7 @@ impl Watch {
 
     async fn send_bookmark(&self, lines: &mut Lines, revision: u64, initial: bool) -> Result<(), Ended> {
         let kind = &self.target.kind;
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }

@@ -15,11 +15,15 @@ static TIME: LazyLock<Regex> = LazyLock::new(|| {
 });
 static ADDRESS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^10\.96\.\d+\.\d+$").unwrap());
 
-pub fn normal(value: Value, managed: bool) -> Value {
+/// `namespace` is this run's name of the script's namespace, and its name in the recorded answers.
+pub fn normal(value: Value, namespace: &(String, String), managed: bool) -> Value {
     match value {
         Value::Object(fields) => {
             let generated = fields.get("generateName").and_then(Value::as_str).map(str::to_owned);
-            let fields = fields.into_iter().filter(|(key, _)| managed || key != "managedFields");
+            let column = fields.contains_key("priority") && fields.contains_key("format");
+            // The words of a column's description are the field's own documentation.
+            let left_out = |key: &str| (key == "managedFields" && !managed) || (key == "description" && column);
+            let fields = fields.into_iter().filter(|(key, _)| !left_out(key));
             let mut fields: Map<String, Value> = fields
                 .map(|(key, value)| {
                     let value = match (key.as_str(), &value) {
@@ -27,7 +31,7 @@ pub fn normal(value: Value, managed: bool) -> Value {
                             "<revision>".into()
                         }
                         ("continue", Value::String(text)) if !text.is_empty() => "<continue>".into(),
-                        _ => normal(value, managed),
+                        _ => normal(value, namespace, managed),
                     };
                     (key, value)
                 })
@@ -40,10 +44,11 @@ pub fn normal(value: Value, managed: bool) -> Value {
             }
             Value::Object(fields)
         }
-        Value::Array(items) => items.into_iter().map(|item| normal(item, managed)).collect(),
+        Value::Array(items) => items.into_iter().map(|item| normal(item, namespace, managed)).collect(),
         Value::String(text) if AGE.is_match(&text) => "<age>".into(),
         Value::String(text) if ADDRESS.is_match(&text) => "<address>".into(),
         Value::String(text) => {
+            let text = text.replace(&namespace.0, &namespace.1);
             let text = UID.replace_all(&text, "<uid>");
             let text = TIME.replace_all(&text, "<time>");
             REVISION.replace_all(&text, "${1}<revision>").into_owned().into()

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::cells::{self, Column};
-use super::rules::{Namespaces, Plain, Reviews, Secrets, Services};
-use super::{Kind, Rules};
+use super::events::{self, Events};
+use super::rules::{Namespaces, Plain, Pods, Reviews, Secrets, Services};
+use super::{Kind, Rules, View};
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
@@ -27,6 +28,8 @@ fn kind(group: &str, name: &str, plural: &str) -> Build {
         ephemeral: false,
         columns: vec![Column::age()],
         selectable: Vec::new(),
+        answers_with_object: false,
+        view: None,
         rules: Arc::new(Plain),
     })
 }
@@ -92,6 +95,16 @@ impl Build {
         self
     }
 
+    fn view(mut self, view: View) -> Self {
+        self.0.view = Some(view);
+        self
+    }
+
+    fn answers_with_object(mut self) -> Self {
+        self.0.answers_with_object = true;
+        self
+    }
+
     fn rules(mut self, rules: impl Rules + 'static) -> Self {
         self.0.rules = Arc::new(rules);
         self
@@ -127,31 +140,44 @@ fn core() -> Vec<Build> {
             .short(&["svc"])
             .category("all")
             .status()
+            .answers_with_object()
             .columns(cells::service())
             .selectable(&["spec.clusterIP", "spec.type"])
             .rules(Services),
         kind("", "Endpoints", "endpoints").short(&["ep"]).columns(cells::endpoints()),
         kind("", "Secret", "secrets").columns(cells::secret()).selectable(&["type"]).rules(Secrets),
         kind("", "ConfigMap", "configmaps").short(&["cm"]).columns(cells::config_map()),
-        kind("", "Pod", "pods").short(&["po"]).category("all").status().generation().columns(cells::pod()).selectable(
-            &[
+        kind("", "Pod", "pods")
+            .short(&["po"])
+            .category("all")
+            .status()
+            .generation()
+            .answers_with_object()
+            .columns(cells::pod())
+            .rules(Pods)
+            .selectable(&[
+                "spec.hostNetwork",
                 "spec.nodeName",
                 "spec.restartPolicy",
                 "spec.schedulerName",
                 "spec.serviceAccountName",
+                "status.nominatedNodeName",
                 "status.phase",
                 "status.podIP",
-            ],
-        ),
-        event(""),
-        kind("", "ServiceAccount", "serviceaccounts").short(&["sa"]).columns(cells::service_account()),
+                "status.podIPs",
+            ]),
+        event("").rules(Events),
+        kind("", "ServiceAccount", "serviceaccounts")
+            .answers_with_object()
+            .short(&["sa"])
+            .columns(cells::service_account()),
         kind("", "Node", "nodes")
             .short(&["no"])
             .cluster()
             .status()
             .columns(cells::node())
             .selectable(&["spec.unschedulable"]),
-        event("events.k8s.io"),
+        event("events.k8s.io").rules(Events).view(events::view()),
     ]
 }
 
@@ -168,8 +194,7 @@ fn platform() -> Vec<Build> {
             .category("all")
             .status()
             .generation()
-            .columns(cells::replica_set())
-            .selectable(&["status.replicas"]),
+            .columns(cells::replica_set()),
         kind("apps", "DaemonSet", "daemonsets")
             .short(&["ds"])
             .category("all")

@@ -58,13 +58,30 @@ impl Rules for Namespaces {
         }
         entry(&mut terminating, "status").insert("phase".into(), "Terminating".into());
         let terminating = txn.put(key.clone(), terminating);
-        for (content, held) in txn.find(|found, _| found.namespace == key.name) {
-            verbs::remove_content(txn, registry, &content, &held)?;
+        for (content, _) in txn.find(|found, _| found.namespace == key.name) {
+            verbs::remove_content(txn, registry, &content)?;
         }
         if txn.find(|found, _| found.namespace == key.name).is_empty() {
             txn.remove(key);
         }
         Ok(Some(terminating))
+    }
+}
+
+pub(super) struct Pods;
+
+/// Seconds a Pod takes to go when neither it nor the client says.
+const POD_GRACE: u64 = 30;
+
+impl Rules for Pods {
+    /// A Pod that runs somewhere goes when its node says so, or at once when asked for.
+    fn grace(&self, object: &Value, asked: Option<u64>) -> Option<u64> {
+        let runs = !text(&object["spec"]["nodeName"]).is_empty();
+        let ended = ["Succeeded", "Failed"].contains(&text(&object["status"]["phase"]));
+        if !runs || ended {
+            return Some(0);
+        }
+        Some(asked.or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_u64()).unwrap_or(POD_GRACE))
     }
 }
 

@@ -1,10 +1,6 @@
 //! Paths and query parameters.
 
-use serde_json::{Value, json};
-
-use super::super::store::Key;
-use super::super::table::Include;
-use super::{StatusError, WriteOptions};
+use super::StatusError;
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Path {
@@ -89,26 +85,6 @@ fn decode(text: &str, plus: bool) -> Option<String> {
 #[derive(Debug, Default)]
 pub(super) struct Params(Vec<(String, String)>);
 
-/// Which part of a list is wanted.
-#[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) limit: Option<usize>,
-    pub(super) at: Option<u64>,
-    pub(super) not_older: Option<u64>,
-    /// Namespace and name of the last object of the page before.
-    pub(super) after: Option<(String, String)>,
-}
-
-impl Page {
-    pub(super) fn too_old(&self) -> String {
-        if self.after.is_some() {
-            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.".into()
-        } else {
-            format!("The resourceVersion for the provided list is too old: {}", self.at.unwrap_or_default())
-        }
-    }
-}
-
 impl Params {
     pub(super) fn parse(query: &str) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
@@ -123,93 +99,12 @@ impl Params {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
+    /// A switch is on unless it says that it is off, even without a value.
     pub(super) fn is_true(&self, name: &str) -> bool {
-        ["1", "true", "True", "TRUE"].contains(&self.get(name))
+        self.0.iter().any(|(key, value)| key == name && value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
-    pub(super) fn number(&self, name: &str) -> Result<Option<u64>, StatusError> {
-        match self.get(name) {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| {
-                StatusError::bad_request(format!("{name}: Invalid value: {text:?}: it has to be a whole number"))
-            }),
-        }
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
-
-    pub(super) fn include(&self) -> Include {
-        match self.get("includeObject") {
-            "None" => Include::None,
-            "Object" => Include::Object,
-            _ => Include::Metadata,
-        }
-    }
-
-    pub(super) fn write_options(&self) -> Result<WriteOptions, StatusError> {
-        let asked: Vec<Value> =
-            self.0.iter().filter(|(key, _)| key == "dryRun").map(|(_, value)| value.as_str().into()).collect();
-        let strict = match self.get("fieldValidation") {
-            "Strict" => true,
-            "" | "Warn" | "Ignore" => false,
-            other => {
-                return Err(StatusError::unprocessable(format!(
-                    "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-                )));
-            }
-        };
-        Ok(WriteOptions { dry_run: dry_run(Some(&asked))?, strict })
-    }
-
-    pub(super) fn page(&self) -> Result<Page, StatusError> {
-        let limit = self.number("limit")?.filter(|&limit| limit > 0);
-        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let token = self.get("continue");
-        let asked = self.get("resourceVersion");
-        if !token.is_empty() {
-            if !asked.is_empty() && asked != "0" {
-                return Err(StatusError::bad_request("specifying resource version is not allowed when using continue"));
-            }
-            let (revision, namespace, name) = continued(token)
-                .ok_or_else(|| StatusError::bad_request("continue key is not valid: it is not one of this server"))?;
-            return Ok(Page { limit, at: Some(revision), not_older: None, after: Some((namespace, name)) });
-        }
-        let revision = match asked {
-            "" => None,
-            text => Some(text.parse::<u64>().map_err(|_| {
-                StatusError::bad_request(format!("resourceVersion: Invalid value: {text:?}: it has to be a number"))
-            })?),
-        };
-        match (self.get("resourceVersionMatch"), revision) {
-            ("", None) => Ok(Page { limit, ..Page::default() }),
-            ("", revision) | ("NotOlderThan", revision @ Some(_)) => {
-                Ok(Page { limit, not_older: revision, ..Page::default() })
-            }
-            ("Exact", Some(revision @ 1..)) => Ok(Page { limit, at: Some(revision), ..Page::default() }),
-            (other, _) => Err(StatusError::unprocessable(format!(
-                "resourceVersionMatch: Forbidden: {other} is not possible with resourceVersion {asked:?}"
-            ))),
-        }
-    }
-}
-
-pub(super) fn dry_run(asked: Option<&Vec<Value>>) -> Result<bool, StatusError> {
-    let asked = asked.map_or(&[][..], Vec::as_slice);
-    match asked.iter().find(|value| **value != "All") {
-        Some(other) => {
-            Err(StatusError::unprocessable(format!("dryRun: Unsupported value: {other}: supported values: \"All\"")))
-        }
-        None => Ok(!asked.is_empty()),
-    }
-}
-
-/// The opaque token with which a client asks for the next page.
-pub(super) fn continuation(revision: u64, last: &Key) -> String {
-    let token = json!({"v": 1, "rv": revision, "ns": last.namespace, "name": last.name}).to_string();
-    token.bytes().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn continued(token: &str) -> Option<(u64, String, String)> {
-    let bytes: Option<Vec<u8>> =
-        token.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
-    let token: Value = serde_json::from_slice(&bytes?).ok()?;
-    Some((token["rv"].as_u64()?, token["ns"].as_str()?.to_owned(), token["name"].as_str()?.to_owned()))
 }
