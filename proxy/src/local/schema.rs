@@ -1,6 +1,7 @@
 //! The schemas of the kinds built in, made from the project's own types, and [`Admit`] by them.
 
 use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use kube_cel::{CompiledSchema, ErrorKind, compile_schema, validate_compiled};
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -11,9 +12,13 @@ use super::{
     validate::{Node, SchemaError, check::type_name},
 };
 use crate::types::{self, GROUP};
+use core::Definitions;
 
+pub(super) mod core;
 #[cfg(test)]
 mod examples;
+mod facts;
+mod inline;
 #[cfg(test)]
 mod tests;
 
@@ -75,7 +80,10 @@ impl Schemas {
 
 impl Admit for Schemas {
     fn schema(&self, group: &str, kind: &str) -> Option<Value> {
-        Self::schema(self, group, kind).cloned()
+        let Some(found) = Self::schema(self, group, kind) else { return core_schema(group, kind) };
+        let mut schema = found.clone();
+        schema["properties"]["metadata"] = inline::inline(Definitions::get(), core::OBJECT_META)?;
+        Some(schema)
     }
 
     fn admit(&self, group: &str, kind: &str, object: &mut Value, old: Option<&Value>) -> Admitted {
@@ -97,6 +105,17 @@ impl Admit for Schemas {
         }
         Admitted { errors, unknown }
     }
+}
+
+/// The self-contained schema of a core kind.
+fn core_schema(group: &str, kind: &str) -> Option<Value> {
+    static MADE: LazyLock<Mutex<HashMap<String, Value>>> = LazyLock::new(Mutex::default);
+    let name = Definitions::get().newest(group, kind)?;
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !made.contains_key(name) {
+        made.insert(name.to_owned(), inline::inline(Definitions::get(), name)?);
+    }
+    made.get(name).cloned()
 }
 
 impl Kind {
