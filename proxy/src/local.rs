@@ -3,6 +3,7 @@
 pub mod admit;
 mod auth;
 mod discovery;
+mod go;
 mod kinds;
 mod kubeconfig;
 mod limits;

@@ -114,6 +114,7 @@ impl Rest {
         let everywhere = kind.namespaced && namespace.is_none();
         let target = Target { kind: kind.clone(), version, namespace: namespace.unwrap_or_default() };
         let method = request.method().clone();
+        let agent = agent(&request);
         if kind.ephemeral && method != Method::POST {
             return Err(StatusError::method_not_allowed());
         }
@@ -131,23 +132,25 @@ impl Rest {
             }
             // Reviews may be created without a namespace; whatever is stored needs one.
             (Method::POST, None) if !everywhere => {
-                let options = params.write_options()?;
+                let options = params.write_options("CreateOptions", false, &agent)?;
                 let content = content_type(&request);
                 let body = decode(&content, &read(request).await?)?;
                 let written = self.resources.create(&target, body, options).await?;
                 Ok(self.written(201, &target, accept, params, &written))
             }
             (Method::PUT, Some(name)) if !everywhere => {
-                let options = params.write_options()?;
+                let options = params.write_options("UpdateOptions", false, &agent)?;
                 let content = content_type(&request);
                 let body = decode(&content, &read(request).await?)?;
                 let written = self.resources.update(&target, &name, status, body, options).await?;
                 Ok(self.written(200, &target, accept, params, &written))
             }
             (Method::PATCH, Some(name)) if !everywhere => {
-                let options = params.write_options()?;
                 let content = content_type(&request);
-                let patch = Patch::parse(&kind, &content, &read(request).await?)?;
+                Patch::check_type(&kind, &content)?;
+                let body = read(request).await?;
+                let options = params.write_options("PatchOptions", Patch::is_apply(&content), &agent)?;
+                let patch = Patch::parse(&content, &body);
                 let written = self.resources.patch(&target, &name, status, patch, options).await?;
                 Ok(self.written(200, &target, accept, params, &written))
             }
@@ -331,6 +334,12 @@ fn content_type<B>(request: &Request<B>) -> String {
     header.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
+/// Who writes where no field manager is named: the client's name in its `User-Agent`.
+fn agent<B>(request: &Request<B>) -> String {
+    let header = request.headers().get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    header.unwrap_or_default().split('/').next().unwrap_or_default().to_owned()
+}
+
 async fn read<B>(request: Request<B>) -> Result<Bytes, StatusError>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -374,7 +383,7 @@ where
     let content = content_type(&request);
     let body = read(request).await?;
     let body = if body.is_empty() { Value::Null } else { decode(&content, &body)? };
-    let dry_run = params.write_options()?.dry_run || request::dry_run(body["dryRun"].as_array())?;
+    let dry_run = params.dry_run("DeleteOptions")? || request::dry_run(body["dryRun"].as_array())?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let wanted = &body["preconditions"];
     Ok(DeleteOptions { dry_run, uid: text(&wanted["uid"]), resource_version: text(&wanted["resourceVersion"]) })

@@ -148,6 +148,18 @@ impl StatusError {
         Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
     }
 
+    pub fn too_many_operations(limit: usize, got: usize) -> Self {
+        Self::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: The allowed maximum operations in a JSON patch is {limit}, got {got}"),
+        )
+    }
+
+    pub fn unsupported_patch_type() -> Self {
+        Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").without_details()
+    }
+
     pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         Self::new(
             415,
@@ -159,16 +171,17 @@ impl StatusError {
         )
     }
 
-    pub fn apply_unsupported() -> Self {
-        Self::new(
-            415,
-            "UnsupportedMediaType",
-            "server-side apply is not available on this server: use client-side apply (kubectl apply without --server-side), a JSON patch or a merge patch",
-        )
-    }
-
     /// The object breaks its kind's rules.
     pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Self {
+        Self::invalid_of(&kind.group, &kind.kind, &kind.qualified(), name, errors)
+    }
+
+    /// The query of a request has values that its options cannot have.
+    pub fn invalid_options(options: &str, errors: &[FieldError]) -> Self {
+        Self::invalid_of("meta.k8s.io", options, &format!("{options}.meta.k8s.io"), "", errors)
+    }
+
+    fn invalid_of(group: &str, kind: &str, qualified: &str, name: &str, errors: &[FieldError]) -> Self {
         let causes: Vec<Value> = errors
             .iter()
             .map(|error| json!({"reason": cause(error.kind), "message": error.message, "field": error.field}))
@@ -184,8 +197,8 @@ impl StatusError {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        Self::new(422, "Invalid", format!("{} \"{name}\" is invalid: {text}", kind.qualified()))
-            .about(&kind.group, &kind.kind, name)
+        Self::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {text}"))
+            .about(group, kind, name)
             .with_detail("causes", Value::Array(causes))
     }
 
@@ -194,6 +207,11 @@ impl StatusError {
         let cause = json!([{"reason": "UnexpectedServerResponse", "message": why.into()}]);
         Self::new(422, "Invalid", "the server rejected our request due to an error in our request")
             .with_detail("causes", cause)
+    }
+
+    /// A patch which cannot be carried out on the object as it is. A kube-apiserver says no more.
+    pub fn rejected() -> Self {
+        Self::new(422, "Invalid", "the server rejected our request due to an error in our request").without_details()
     }
 
     pub fn internal(message: impl std::fmt::Display) -> Self {

@@ -26,11 +26,15 @@ pub struct Target {
 }
 
 /// What a writer may ask for besides the write itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     pub dry_run: bool,
     /// Refuse fields that the kind does not have, instead of dropping them.
     pub strict: bool,
+    /// Who writes, as `metadata.managedFields` names them.
+    pub manager: String,
+    /// Take fields over from other managers, when applying.
+    pub force: bool,
 }
 
 /// An object as written, and the fields that were dropped from it.
@@ -59,6 +63,7 @@ pub struct Resources {
 impl Resources {
     pub async fn create(&self, target: &Target, body: Value, options: WriteOptions) -> Result<Written, StatusError> {
         let (admit, owned) = (self.admit.clone(), target.clone());
+        let dry_run = options.dry_run;
         let change = move |txn: &mut Txn<'_>| {
             let Target { kind, version, namespace } = &owned;
             let mut object = fresh(&owned, body)?;
@@ -67,7 +72,7 @@ impl Resources {
             if !errors.is_empty() {
                 return Err(StatusError::invalid(kind, name_of(&object), &errors));
             }
-            let unknown = accept(&*admit, kind, txn, &mut object, None, options)?;
+            let unknown = accept(&*admit, kind, txn, &mut object, None, &options)?;
             if kind.ephemeral {
                 return Ok(Written { object, unknown });
             }
@@ -78,8 +83,8 @@ impl Resources {
             let stored = txn.put(key, object);
             Ok(Written { object: as_version(&stored, kind, version), unknown })
         };
-        let mut written = self.store.transact(options.dry_run, change).await?;
-        if options.dry_run {
+        let mut written = self.store.transact(dry_run, change).await?;
+        if dry_run {
             without(&mut written.object["metadata"], "resourceVersion");
         }
         Ok(written)
@@ -98,12 +103,7 @@ impl Resources {
         body: Value,
         options: WriteOptions,
     ) -> Result<Written, StatusError> {
-        let sent = body["metadata"]["name"].as_str().unwrap_or_default();
-        if sent != name {
-            return Err(StatusError::bad_request(format!(
-                "the name of the object ({sent}) does not match the name on the URL ({name})"
-            )));
-        }
+        check_name(&body, name)?;
         check_type(target, &body)?;
         self.replace(target, name, status, options, move |_| Ok(body)).await
     }
@@ -119,7 +119,8 @@ impl Resources {
         let owned = target.clone();
         let url_name = name.to_owned();
         self.replace(target, name, status, options, move |old| {
-            let new = patch.apply(&owned.kind, &url_name, old)?;
+            let new = patch.patched(&owned.kind, old)?;
+            check_name(&new, &url_name)?;
             check_type(&owned, &new)?;
             Ok(new)
         })
@@ -138,6 +139,7 @@ impl Resources {
         F: FnOnce(Value) -> Result<Value, StatusError> + Send + 'static,
     {
         let (this, target) = (self.clone(), target.clone());
+        let dry_run = options.dry_run;
         let key = target.kind.key(&target.namespace, name);
         let change = move |txn: &mut Txn<'_>| {
             let Target { kind, version, .. } = &target;
@@ -145,14 +147,11 @@ impl Resources {
             let mut object = change(as_version(&old, kind, version))?;
             check_revision(kind, &key.name, &object, &old)?;
             retain(kind, &mut object, &old, status)?;
-            if object["metadata"]["name"] != old["metadata"]["name"] {
-                return Err(StatusError::bad_request("the name of the object does not match the name on the URL"));
-            }
             let errors = names::check(kind, &object);
             if !errors.is_empty() {
                 return Err(StatusError::invalid(kind, &key.name, &errors));
             }
-            let unknown = accept(&*this.admit, kind, txn, &mut object, Some(&old), options)?;
+            let unknown = accept(&*this.admit, kind, txn, &mut object, Some(&old), &options)?;
             count_generation(kind, &mut object, &old);
             let leaving = !object["metadata"]["deletionTimestamp"].is_null() && !is_held(&object);
             let stored = txn.put(key.clone(), object);
@@ -161,8 +160,8 @@ impl Resources {
             }
             Ok((Written { object: as_version(&stored, kind, version), unknown }, old))
         };
-        let (mut written, old) = self.store.transact(options.dry_run, change).await?;
-        if options.dry_run {
+        let (mut written, old) = self.store.transact(dry_run, change).await?;
+        if dry_run {
             written.object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
         }
         Ok(written)
@@ -236,6 +235,19 @@ fn without(object: &mut Value, field: &str) {
 
 fn is_held(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+/// The body's name has to be that of the URL.
+fn check_name(body: &Value, name: &str) -> Result<(), StatusError> {
+    match name_of(body) {
+        "" => Err(StatusError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        sent if sent != name => Err(StatusError::bad_request(format!(
+            "the name of the object ({sent}) does not match the name on the URL ({name})"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The body's kind and namespace have to be those of the URL.
@@ -437,7 +449,7 @@ fn accept(
     txn: &Txn<'_>,
     object: &mut Value,
     old: Option<&Value>,
-    options: WriteOptions,
+    options: &WriteOptions,
 ) -> Result<Vec<String>, StatusError> {
     if limits::depth(object) > limits::DEPTH {
         return Err(StatusError::bad_request(format!("the object is nested deeper than {} levels", limits::DEPTH)));

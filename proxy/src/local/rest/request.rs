@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::super::admit::FieldError;
+use super::super::admit::FieldErrorKind::{self, Forbidden, Invalid, NotSupported, Required, TooLong};
+use super::super::go;
 use super::super::store::Key;
 use super::super::table::Include;
 use super::{StatusError, WriteOptions};
@@ -144,19 +147,49 @@ impl Params {
         }
     }
 
-    pub(super) fn write_options(&self) -> Result<WriteOptions, StatusError> {
-        let asked: Vec<Value> =
-            self.0.iter().filter(|(key, _)| key == "dryRun").map(|(_, value)| value.as_str().into()).collect();
-        let strict = match self.get("fieldValidation") {
-            "Strict" => true,
-            "" | "Warn" | "Ignore" => false,
-            other => {
-                return Err(StatusError::unprocessable(format!(
-                    "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-                )));
-            }
-        };
-        Ok(WriteOptions { dry_run: dry_run(Some(&asked))?, strict })
+    /// The options of a write, which are of the named kind; `agent` writes where none is named.
+    pub(super) fn write_options(&self, kind: &str, apply: bool, agent: &str) -> Result<WriteOptions, StatusError> {
+        let mut errors = Vec::new();
+        let manager = self.get("fieldManager");
+        let force = !["", "0", "false"].contains(&self.get("force").to_ascii_lowercase().as_str());
+        if apply && manager.is_empty() {
+            errors.push(option_error("fieldManager", Required, "Required value: is required for apply patch"));
+        } else if kind == "PatchOptions" && !apply && self.0.iter().any(|(key, _)| key == "force") {
+            errors.push(option_error("force", Forbidden, "Forbidden: may not be specified for non-apply patch"));
+        }
+        errors.extend(manager_errors(manager));
+        let dry_run = self.dry_run(kind);
+        if dry_run.is_err() {
+            errors.push(self.dry_run_error());
+        }
+        let validation = self.get("fieldValidation");
+        if !["", "Ignore", "Strict", "Warn"].contains(&validation) {
+            let message =
+                format!("Unsupported value: {validation:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
+            errors.push(option_error("fieldValidation", NotSupported, message));
+        }
+        if !errors.is_empty() {
+            return Err(StatusError::invalid_options(kind, &errors));
+        }
+        let manager = if manager.is_empty() { printable(agent) } else { manager.to_owned() };
+        Ok(WriteOptions { dry_run: dry_run?, strict: validation == "Strict", manager, force })
+    }
+
+    /// Whether the write is a trial, by the query.
+    pub(super) fn dry_run(&self, kind: &str) -> Result<bool, StatusError> {
+        let mut asked = self.0.iter().filter(|(key, _)| key == "dryRun").map(|(_, value)| value.as_str()).peekable();
+        let wanted = asked.peek().is_some();
+        if asked.all(|value| value == "All") {
+            Ok(wanted)
+        } else {
+            Err(StatusError::invalid_options(kind, &[self.dry_run_error()]))
+        }
+    }
+
+    fn dry_run_error(&self) -> FieldError {
+        let asked: Vec<&str> = self.0.iter().filter(|(key, _)| key == "dryRun").map(|(_, v)| v.as_str()).collect();
+        let message = format!("Unsupported value: {}: supported values: \"All\"", json!(asked));
+        option_error("dryRun", NotSupported, message)
     }
 
     pub(super) fn page(&self) -> Result<Page, StatusError> {
@@ -189,6 +222,43 @@ impl Params {
             ))),
         }
     }
+}
+
+/// Bytes of a field manager's name.
+const MANAGER: usize = 128;
+
+fn option_error(field: &str, kind: FieldErrorKind, message: impl Into<String>) -> FieldError {
+    FieldError { field: field.into(), kind, message: message.into() }
+}
+
+fn manager_errors(manager: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if manager.len() > MANAGER {
+        let message = format!("Too long: may not be more than {MANAGER} bytes");
+        errors.push(option_error("fieldManager", TooLong, message));
+    }
+    if let Some((at, c)) = manager.char_indices().find(|(_, c)| !is_printable(*c)) {
+        let shown = go::quoted(manager);
+        let message = format!("Invalid value: {shown}: invalid character {} (at position {at})", go::code_point(c));
+        errors.push(option_error("fieldManager", Invalid, message));
+    }
+    errors
+}
+
+fn is_printable(c: char) -> bool {
+    c == ' ' || !(c.is_control() || c.is_whitespace())
+}
+
+/// A client's name as a field manager: what can be printed, and not too much of it.
+fn printable(agent: &str) -> String {
+    let mut name = String::new();
+    for c in agent.chars().filter(|c| is_printable(*c)) {
+        if name.len() + c.len_utf8() > MANAGER {
+            break;
+        }
+        name.push(c);
+    }
+    name
 }
 
 pub(super) fn dry_run(asked: Option<&Vec<Value>>) -> Result<bool, StatusError> {
