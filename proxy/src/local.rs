@@ -4,6 +4,7 @@ pub mod admit;
 mod auth;
 mod discovery;
 mod garbage;
+mod go;
 mod kinds;
 mod kubeconfig;
 mod limits;

@@ -18,7 +18,7 @@ use self::accept::{Accept, Shape};
 use self::request::{Params, Path, Resource};
 use super::auth::Auth;
 use super::limits::SIZE;
-use super::patch::{self, Patch};
+use super::patch::Patch;
 use super::selector::Selector;
 use super::status::StatusError;
 use super::store::{Snapshot, Unreachable};
@@ -155,8 +155,10 @@ impl Rest {
             }
             (Method::PATCH, Some(name)) if !everywhere => {
                 let content = content_type(&request);
-                let options = params.write_options("PatchOptions", content == patch::APPLY, &agent)?;
-                let patch = Patch::parse(&kind, &content, &read(request).await?)?;
+                Patch::check_type(&kind, &content)?;
+                let body = read(request).await?;
+                let options = params.write_options("PatchOptions", Patch::is_apply(&content), &agent)?;
+                let patch = Patch::parse(&content, &body);
                 let written = self.resources.patch(&target, &name, status, patch, options).await?;
                 self.written(200, &target, accept, params, &written)
             }

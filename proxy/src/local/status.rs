@@ -157,6 +157,18 @@ impl StatusError {
         Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
     }
 
+    pub fn too_many_operations(limit: usize, got: usize) -> Self {
+        Self::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: The allowed maximum operations in a JSON patch is {limit}, got {got}"),
+        )
+    }
+
+    pub fn unsupported_patch_type() -> Self {
+        Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").without_details()
+    }
+
     pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         Self::new(
             415,
@@ -165,14 +177,6 @@ impl StatusError {
                 "the body of the request was in an unknown format - accepted media types include: {}",
                 accepted.join(", ")
             ),
-        )
-    }
-
-    pub fn apply_unsupported() -> Self {
-        Self::new(
-            415,
-            "UnsupportedMediaType",
-            "server-side apply is not available on this server: use client-side apply (kubectl apply without --server-side), a JSON patch or a merge patch",
         )
     }
 
@@ -218,6 +222,11 @@ impl StatusError {
         let cause = json!([{"reason": "UnexpectedServerResponse", "message": why.into()}]);
         Self::new(422, "Invalid", "the server rejected our request due to an error in our request")
             .with_detail("causes", cause)
+    }
+
+    /// A patch which cannot be carried out on the object as it is. A kube-apiserver says no more.
+    pub fn rejected() -> Self {
+        Self::new(422, "Invalid", "the server rejected our request due to an error in our request").without_details()
     }
 
     pub fn internal(message: impl std::fmt::Display) -> Self {

@@ -116,12 +116,7 @@ impl Resources {
         body: Value,
         options: WriteOptions,
     ) -> Result<Written, StatusError> {
-        let sent = body["metadata"]["name"].as_str().unwrap_or_default();
-        if sent != name {
-            return Err(StatusError::bad_request(format!(
-                "the name of the object ({sent}) does not match the name on the URL ({name})"
-            )));
-        }
+        check_name(&body, name)?;
         check_type(target, &body)?;
         self.replace(target, name, status, options, move |_| Ok(body)).await
     }
@@ -137,7 +132,8 @@ impl Resources {
         let owned = target.clone();
         let url_name = name.to_owned();
         self.replace(target, name, status, options, move |old| {
-            let new = patch.apply(&owned.kind, &url_name, old)?;
+            let new = patch.patched(&owned.kind, old)?;
+            check_name(&new, &url_name)?;
             check_type(&owned, &new)?;
             Ok(new)
         })
@@ -156,8 +152,8 @@ impl Resources {
         F: FnOnce(Value) -> Result<Value, StatusError> + Send + 'static,
     {
         let (this, target) = (self.clone(), target.clone());
-        let key = target.kind.key(&target.namespace, name);
         let dry_run = options.dry_run;
+        let key = target.kind.key(&target.namespace, name);
         let change = move |txn: &mut Txn<'_>| {
             let Target { kind, version, .. } = &target;
             let old = txn.get(&key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
@@ -284,6 +280,19 @@ fn without(object: &mut Value, field: &str) {
 
 fn is_held(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+/// The body's name has to be that of the URL.
+fn check_name(body: &Value, name: &str) -> Result<(), StatusError> {
+    match name_of(body) {
+        "" => Err(StatusError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        sent if sent != name => Err(StatusError::bad_request(format!(
+            "the name of the object ({sent}) does not match the name on the URL ({name})"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The body's kind and namespace have to be those of the URL.

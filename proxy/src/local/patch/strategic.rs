@@ -36,8 +36,8 @@ fn list(kind: &str, parent: &str, field: &str) -> List {
     }
 }
 
-pub(super) fn merge(kind: &str, object: &mut Value, patch: &Value) -> Result<(), StatusError> {
-    merge_value(kind, "", object, patch)
+pub(super) fn merge(kind: &str, object: &mut Value, patch: &Map<String, Value>) -> Result<(), StatusError> {
+    merge_value(kind, "", object, &Value::Object(patch.clone()))
 }
 
 fn merge_value(kind: &str, field: &str, object: &mut Value, patch: &Value) -> Result<(), StatusError> {
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     fn merged(kind: &str, mut object: Value, patch: &Value) -> Value {
-        merge(kind, &mut object, patch).expect("a patch that applies");
+        merge(kind, &mut object, patch.as_object().unwrap()).expect("a patch that applies");
         object
     }
 
@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn a_missing_merge_key_is_refused() {
         let mut service = json!({"spec": {"ports": [{"port": 80}]}});
-        let error = merge("Service", &mut service, &json!({"spec": {"ports": [{"name": "x"}]}})).unwrap_err();
+        let error = merge("Service", &mut service, json!({"spec": {"ports": [{"name": "x"}]}}).as_object().unwrap())
+            .unwrap_err();
         assert_eq!(error.code(), 422);
     }
 }

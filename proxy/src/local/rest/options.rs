@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::super::admit::{FieldError, FieldErrorKind};
+use super::super::go;
 use super::super::store::Key;
 use super::super::table::Include;
 use super::super::verbs::{DeleteOptions, FieldValidation, Propagation, WriteOptions};
@@ -106,8 +107,8 @@ impl Params {
             errors.push(error("fieldManager", FieldErrorKind::TooLong, message));
         }
         if let Some((at, odd)) = manager.char_indices().find(|(_, c)| !is_printable(*c)) {
-            let message =
-                format!("Invalid value: {manager:?}: invalid character U+{:04X} (at position {at})", u32::from(odd));
+            let (shown, odd) = (go::quoted(manager), go::code_point(odd));
+            let message = format!("Invalid value: {shown}: invalid character {odd} (at position {at})");
             errors.push(error("fieldManager", FieldErrorKind::Invalid, message));
         }
         let asked: Vec<&str> = self.all("dryRun").collect();
