@@ -117,7 +117,7 @@ impl Api {
 async fn create_namespaces(resources: &Resources) -> Result<(), StatusError> {
     let Some(kind) = resources.registry.find("", "v1", "namespaces") else { return Ok(()) };
     let target = Target { kind, version: "v1".into(), namespace: String::new() };
-    for name in kinds::PERMANENT {
+    for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
         let body = json!({"metadata": {"name": name}});
         match resources.create(&target, body, WriteOptions::default()).await {
             Err(error) if error.code() != 409 => return Err(error),

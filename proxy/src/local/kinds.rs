@@ -4,6 +4,7 @@ mod builtin;
 mod cells;
 mod events;
 mod rules;
+mod services;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,7 +14,6 @@ use serde_json::Value;
 use super::status::StatusError;
 use super::store::{Key, Txn};
 pub use cells::Column;
-pub(super) use rules::PERMANENT;
 
 /// How one kind is named, served and kept.
 pub struct Kind {
@@ -40,11 +40,31 @@ pub struct Kind {
     pub columns: Vec<Column>,
     /// Paths which a field selector may name, besides `metadata.name` and `metadata.namespace`.
     pub selectable: Vec<String>,
+    /// Where the `/scale` subresource reads and writes, if the kind has one.
+    pub scale: Option<Scale>,
     /// The answer to a deletion is the object, and not a `Status`.
     pub answers_with_object: bool,
     /// The objects of another kind, shown in another shape.
     pub view: Option<View>,
     pub rules: Arc<dyn Rules>,
+}
+
+/// Paths of the fields that make a `Scale`, as a CustomResourceDefinition names them.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    pub spec_replicas: String,
+    pub status_replicas: String,
+    pub selector: Option<String>,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self {
+            spec_replicas: ".spec.replicas".into(),
+            status_replicas: ".status.replicas".into(),
+            selector: Some(".spec.selector".into()),
+        }
+    }
 }
 
 /// A kind that has no objects of its own, such as the Event of `events.k8s.io`.

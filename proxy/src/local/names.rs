@@ -7,7 +7,6 @@ use super::kinds::Kind;
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const SERVICE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const ANNOTATIONS: usize = 256 << 10;
@@ -29,10 +28,11 @@ fn qualified_part(text: &str) -> bool {
 
 fn name(kind: &Kind, text: &str) -> Result<(), String> {
     let (longest, valid, words) = match kind.plural.as_str() {
-        "services" if kind.group.is_empty() => {
-            (63, dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()), SERVICE)
+        "services" | "namespaces" if kind.group.is_empty() => (63, dns_label(text), LABEL),
+        // Roles and their bindings may hold whatever a path can: `system:node` is one.
+        _ if kind.group == "rbac.authorization.k8s.io" => {
+            return path_segment(text);
         }
-        "namespaces" if kind.group.is_empty() => (63, dns_label(text), LABEL),
         _ => (253, text.split('.').all(dns_label), SUBDOMAIN),
     };
     if text.len() > longest {
@@ -42,6 +42,16 @@ fn name(kind: &Kind, text: &str) -> Result<(), String> {
         return Err("must not contain dots".into());
     }
     if valid { Ok(()) } else { Err(words.to_owned()) }
+}
+
+fn path_segment(text: &str) -> Result<(), String> {
+    match text {
+        "." | ".." => Err(format!("may not be '{text}'")),
+        _ => match text.chars().find(|c| ['/', '%'].contains(c)) {
+            Some(odd) => Err(format!("may not contain '{odd}'")),
+            None => Ok(()),
+        },
+    }
 }
 
 /// Checks a label's or an annotation's key, such as `example.com/name`.

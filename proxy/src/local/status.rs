@@ -79,6 +79,11 @@ impl StatusError {
         Self::new(403, "Forbidden", message)
     }
 
+    /// Says which object of a core resource it is about.
+    pub(super) fn naming(self, plural: &str, name: &str) -> Self {
+        self.about("", plural, name)
+    }
+
     pub fn terminating(kind: &Kind, name: &str, namespace: &str) -> Self {
         let message = format!(
             "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated",

@@ -64,7 +64,7 @@ pub(super) fn age(time: &str) -> String {
     human(jiff::Timestamp::now().as_second() - time.as_second())
 }
 
-fn human(seconds: i64) -> String {
+pub(super) fn human(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |whole: i64, unit: &str, rest: i64, small: &str| {
         if rest == 0 { format!("{whole}{unit}") } else { format!("{whole}{unit}{rest}{small}") }

@@ -81,14 +81,15 @@ impl Resources {
             let Target { kind, version, namespace } = &owned;
             let mut object = fresh(&owned, body)?;
             check_namespace(txn, kind, namespace, name_of(&object))?;
+            if kind.ephemeral {
+                let unknown = accept(&*admit, kind, txn, &mut object, None, &options)?;
+                return Ok(Written { object, unknown });
+            }
             let errors = names::check(kind, &object);
             if !errors.is_empty() {
                 return Err(StatusError::invalid(kind, name_of(&object), &errors));
             }
             let unknown = accept(&*admit, kind, txn, &mut object, None, &options)?;
-            if kind.ephemeral {
-                return Ok(Written { object, unknown });
-            }
             let key = kind.key(namespace, name_of(&object));
             if txn.get(&key).is_some() {
                 return Err(StatusError::already_exists(kind, &key.name));
@@ -356,8 +357,9 @@ fn fresh(target: &Target, object: Value) -> Result<Value, StatusError> {
     if let (false, Some(prefix)) = (named, metadata.get("generateName").and_then(Value::as_str)) {
         let name = format!("{}{}", prefix.chars().take(58).collect::<String>(), suffix());
         metadata.insert("name".into(), name.into());
-    } else if !named && kind.ephemeral {
-        metadata.insert("name".into(), "review".into());
+    }
+    if kind.ephemeral {
+        return Ok(object);
     }
     metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
     metadata.insert("creationTimestamp".into(), now().into());

@@ -4,12 +4,22 @@ use std::sync::Arc;
 
 use super::cells::{self, Column};
 use super::events::{self, Events};
-use super::rules::{Namespaces, Plain, Pods, Reviews, Secrets, Services};
-use super::{Kind, Rules, View};
+use super::rules::{ConfigMaps, Namespaces, Plain, Pods, Reviews, Secrets};
+use super::services::Services;
+use super::{Kind, Rules, Scale, View};
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 struct Build(Kind);
+
+fn access(name: &str, plural: &str) -> Build {
+    kind("rbac.authorization.k8s.io", name, plural)
+}
+
+/// A question that is answered and not kept.
+fn review(group: &str, name: &str) -> Build {
+    kind(group, name, &format!("{}s", name.to_ascii_lowercase())).ephemeral().rules(Reviews)
+}
 
 fn kind(group: &str, name: &str, plural: &str) -> Build {
     Build(Kind {
@@ -28,6 +38,7 @@ fn kind(group: &str, name: &str, plural: &str) -> Build {
         ephemeral: false,
         columns: vec![Column::age()],
         selectable: Vec::new(),
+        scale: None,
         answers_with_object: false,
         view: None,
         rules: Arc::new(Plain),
@@ -95,6 +106,11 @@ impl Build {
         self
     }
 
+    fn scale(mut self) -> Self {
+        self.0.scale = Some(Scale::default());
+        self
+    }
+
     fn view(mut self, view: View) -> Self {
         self.0.view = Some(view);
         self
@@ -146,7 +162,7 @@ fn core() -> Vec<Build> {
             .rules(Services),
         kind("", "Endpoints", "endpoints").short(&["ep"]).columns(cells::endpoints()),
         kind("", "Secret", "secrets").columns(cells::secret()).selectable(&["type"]).rules(Secrets),
-        kind("", "ConfigMap", "configmaps").short(&["cm"]).columns(cells::config_map()),
+        kind("", "ConfigMap", "configmaps").short(&["cm"]).columns(cells::config_map()).rules(ConfigMaps),
         kind("", "Pod", "pods")
             .short(&["po"])
             .category("all")
@@ -167,6 +183,10 @@ fn core() -> Vec<Build> {
                 "status.podIPs",
             ]),
         event("").rules(Events),
+        kind("", "PersistentVolumeClaim", "persistentvolumeclaims")
+            .short(&["pvc"])
+            .status()
+            .columns(cells::persistent_volume_claim()),
         kind("", "ServiceAccount", "serviceaccounts")
             .answers_with_object()
             .short(&["sa"])
@@ -188,12 +208,14 @@ fn platform() -> Vec<Build> {
             .category("all")
             .status()
             .generation()
+            .scale()
             .columns(cells::deployment()),
         kind("apps", "ReplicaSet", "replicasets")
             .short(&["rs"])
             .category("all")
             .status()
             .generation()
+            .scale()
             .columns(cells::replica_set()),
         kind("apps", "DaemonSet", "daemonsets")
             .short(&["ds"])
@@ -201,6 +223,30 @@ fn platform() -> Vec<Build> {
             .status()
             .generation()
             .columns(cells::daemon_set()),
+        kind("apps", "StatefulSet", "statefulsets")
+            .short(&["sts"])
+            .category("all")
+            .status()
+            .scale()
+            .generation()
+            .columns(cells::stateful_set()),
+        kind("batch", "Job", "jobs")
+            .category("all")
+            .status()
+            .generation()
+            .columns(cells::job())
+            .selectable(&["status.successful"]),
+        kind("autoscaling", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+            .versions(&["v2"])
+            .short(&["hpa"])
+            .category("all")
+            .status()
+            .columns(cells::horizontal_pod_autoscaler()),
+        kind("policy", "PodDisruptionBudget", "poddisruptionbudgets")
+            .short(&["pdb"])
+            .status()
+            .generation()
+            .columns(cells::pod_disruption_budget()),
         kind("discovery.k8s.io", "EndpointSlice", "endpointslices").generation().columns(cells::endpoint_slice()),
         kind("networking.k8s.io", "Ingress", "ingresses")
             .short(&["ing"])
@@ -216,21 +262,22 @@ fn platform() -> Vec<Build> {
             .generation()
             .columns(cells::network_policy()),
         kind("coordination.k8s.io", "Lease", "leases").columns(cells::lease()),
-        kind("authorization.k8s.io", "SelfSubjectAccessReview", "selfsubjectaccessreviews")
-            .cluster()
-            .ephemeral()
-            .rules(Reviews),
-        kind("authorization.k8s.io", "SelfSubjectRulesReview", "selfsubjectrulesreviews")
-            .cluster()
-            .ephemeral()
-            .rules(Reviews),
+        access("Role", "roles").columns(cells::created_at()),
+        access("RoleBinding", "rolebindings").columns(cells::role_binding()),
+        access("ClusterRole", "clusterroles").cluster().columns(cells::created_at()),
+        access("ClusterRoleBinding", "clusterrolebindings").cluster().columns(cells::role_binding()),
+        review("authorization.k8s.io", "SelfSubjectAccessReview").cluster(),
+        review("authorization.k8s.io", "SelfSubjectRulesReview").cluster(),
+        review("authorization.k8s.io", "SubjectAccessReview").cluster(),
+        review("authorization.k8s.io", "LocalSubjectAccessReview"),
+        review("authentication.k8s.io", "SelfSubjectReview").cluster(),
         kind("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions")
             .short(&["crd", "crds"])
             .category("api-extensions")
             .cluster()
             .status()
             .generation()
-            .columns(cells::custom_resource_definition()),
+            .columns(cells::created_at()),
     ]
 }
 

@@ -1,6 +1,5 @@
 //! What single kinds do beyond being stored.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -17,7 +16,7 @@ pub(super) struct Plain;
 impl Rules for Plain {}
 
 /// Namespaces which exist from the start and cannot be deleted.
-pub(in crate::local) const PERMANENT: [&str; 2] = ["default", "kube-system"];
+const PERMANENT: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 pub(super) struct Namespaces;
 
@@ -48,9 +47,8 @@ impl Rules for Namespaces {
     ) -> Result<Option<Arc<Value>>, StatusError> {
         if PERMANENT.contains(&key.name.as_str()) {
             let name = &key.name;
-            return Err(StatusError::forbidden(format!(
-                "namespaces \"{name}\" is forbidden: this namespace may not be deleted"
-            )));
+            let why = format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
+            return Err(StatusError::forbidden(why).naming("namespaces", name));
         }
         let mut terminating = object.clone();
         if terminating["metadata"]["deletionTimestamp"].is_null() {
@@ -88,14 +86,13 @@ impl Rules for Pods {
 pub(super) struct Secrets;
 
 impl Rules for Secrets {
-    fn prepare(
-        &self,
-        _kind: &Kind,
-        _txn: &Txn<'_>,
-        object: &mut Value,
-        _old: Option<&Value>,
-    ) -> Result<(), StatusError> {
+    fn prepare(&self, kind: &Kind, _txn: &Txn<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), StatusError> {
         let Some(fields) = object.as_object_mut() else { return Ok(()) };
+        if let Some(broken) = fields.get("data").and_then(broken_base64) {
+            return Err(StatusError::bad_request(format!(
+                "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte {broken}"
+            )));
+        }
         fields.entry("type").or_insert_with(|| "Opaque".into());
         if let Some(Value::Object(plain)) = fields.remove("stringData") {
             let data = entry(object, "data");
@@ -105,116 +102,85 @@ impl Rules for Secrets {
                 data.insert(name, serde_json::to_value(bytes).map_err(StatusError::internal)?);
             }
         }
-        Ok(())
+        let mut errors = required_keys(object);
+        errors.extend(data_keys(object));
+        errors.extend(fixed(object, old, &["data", "stringData"]));
+        if old.is_some_and(|old| old["type"] != object["type"]) {
+            let message = format!("Invalid value: {}: field is immutable", object["type"]);
+            errors.push(error("type", FieldErrorKind::Invalid, message));
+        }
+        let name = text(&object["metadata"]["name"]);
+        if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(kind, name, &errors)) }
     }
 }
 
-pub(super) struct Services;
-
-/// Addresses of `10.96.0.0/16`, but for the first and the last.
-const SERVICE_NETWORK: u32 = u32::from_be_bytes([10, 96, 0, 0]);
-const SERVICE_ADDRESSES: std::ops::Range<u32> = 1..0xffff;
-
-impl Rules for Services {
-    fn prepare(&self, kind: &Kind, txn: &Txn<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), StatusError> {
-        let name = text(&object["metadata"]["name"]).to_owned();
-        entry(object, "status").entry("loadBalancer").or_insert_with(|| json!({}));
-        let spec = entry(object, "spec");
-        for (field, value) in [("type", "ClusterIP"), ("sessionAffinity", "None"), ("internalTrafficPolicy", "Cluster")]
-        {
-            spec.entry(field).or_insert_with(|| value.into());
-        }
-        let external = spec["type"] == "ExternalName";
-        if external {
-            spec.remove("internalTrafficPolicy");
-        }
-        let mut errors = ports(spec, external);
-        if !external {
-            cluster_address(spec, txn, old, &mut errors);
-            spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
-            spec.entry("ipFamilyPolicy").or_insert_with(|| "SingleStack".into());
-        }
-        if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(kind, &name, &errors)) }
-    }
+/// Where the first value that is not base64 stops being it.
+fn broken_base64(data: &Value) -> Option<usize> {
+    data.as_object()?.values().filter_map(Value::as_str).find_map(|text| {
+        let bytes = text.as_bytes();
+        let digits =
+            bytes.iter().position(|c| !(c.is_ascii_alphanumeric() || b"+/".contains(c))).unwrap_or(bytes.len());
+        let padding = bytes.len() - digits;
+        let sound = bytes.len() % 4 == 0 && padding <= 2 && bytes[digits..].iter().all(|&c| c == b'=');
+        (!sound).then_some(digits)
+    })
 }
 
-fn ports(spec: &mut Map<String, Value>, external: bool) -> Vec<FieldError> {
+/// The entries that a Secret's type asks for.
+fn required_keys(object: &Value) -> Vec<FieldError> {
+    let keys: &[&str] = match text(&object["type"]) {
+        "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+        "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
+        "kubernetes.io/dockercfg" => &[".dockercfg"],
+        "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
+        _ => &[],
+    };
+    let missing = keys.iter().filter(|key| object["data"][**key].is_null());
+    missing.map(|key| error(&format!("data[{key}]"), FieldErrorKind::Required, "Required value")).collect()
+}
+
+const DATA_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+
+fn data_keys(object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let headless = spec.get("clusterIP").is_some_and(|address| address == "None");
-    let listed = spec.get("ports").and_then(Value::as_array).map_or(0, Vec::len);
-    if listed == 0 && !external && !headless {
-        errors.push(error("spec.ports", FieldErrorKind::Required, "Required value"));
-    }
-    let Some(Value::Array(ports)) = spec.get_mut("ports") else { return errors };
-    for (index, port) in ports.iter_mut().enumerate() {
-        let number = port["port"].clone();
-        let valid = number.as_u64().is_some_and(|number| (1..=65535).contains(&number));
-        let at = format!("spec.ports[{index}]");
-        if !valid {
-            let shown = if number.is_null() { "0".into() } else { number.to_string() };
-            let message = format!("Invalid value: {shown}: must be between 1 and 65535, inclusive");
-            errors.push(error(&format!("{at}.port"), FieldErrorKind::Invalid, message));
-        }
-        let Some(port) = port.as_object_mut() else { continue };
-        port.entry("protocol").or_insert_with(|| "TCP".into());
-        port.entry("targetPort").or_insert(number);
-        if listed > 1 && !port.contains_key("name") {
-            errors.push(error(&format!("{at}.name"), FieldErrorKind::Required, "Required value"));
+    for field in ["data", "binaryData"] {
+        for key in object[field].as_object().into_iter().flatten().map(|(key, _)| key) {
+            let at = format!("{field}[{key}]");
+            if key.is_empty() || !key.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c)) {
+                errors.push(error(&at, FieldErrorKind::Invalid, format!("Invalid value: {key:?}: {DATA_KEY}")));
+            } else if key.len() > 253 {
+                errors.push(error(
+                    &at,
+                    FieldErrorKind::Invalid,
+                    format!("Invalid value: {key:?}: must be no more than 253 characters"),
+                ));
+            }
         }
     }
     errors
 }
 
-fn cluster_address(spec: &mut Map<String, Value>, txn: &Txn<'_>, old: Option<&Value>, errors: &mut Vec<FieldError>) {
-    let before = old.map(|old| text(&old["spec"]["clusterIP"])).filter(|address| !address.is_empty());
-    let asked = spec.get("clusterIP").map(text).filter(|address| !address.is_empty()).map(str::to_owned);
-    let address = match (before, asked) {
-        (Some(before), None) => before.to_owned(),
-        (Some(before), Some(asked)) if before == asked => asked,
-        (Some(_), Some(asked)) => {
-            let message = format!("Invalid value: [{asked:?}]: may not change once set");
-            errors.push(error("spec.clusterIPs[0]", FieldErrorKind::Invalid, message));
-            return;
-        }
-        (None, Some(asked)) if asked == "None" => asked,
-        (None, asked) => {
-            let taken: std::collections::HashSet<String> = txn
-                .list("", "services", None)
-                .iter()
-                .map(|(_, service)| text(&service["spec"]["clusterIP"]).to_owned())
-                .collect();
-            match asked {
-                Some(asked) if taken.contains(&asked) => {
-                    let message = format!(
-                        "Invalid value: [{asked:?}]: failed to allocate IP {asked}: provided IP is already allocated"
-                    );
-                    errors.push(error("spec.clusterIPs", FieldErrorKind::Invalid, message));
-                    return;
-                }
-                Some(asked) if asked.parse::<std::net::IpAddr>().is_err() => {
-                    let message = format!(
-                        "Invalid value: {asked:?}: must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-                    );
-                    errors.push(error("spec.clusterIPs[0]", FieldErrorKind::Invalid, message));
-                    return;
-                }
-                Some(asked) => asked,
-                None => {
-                    let free = SERVICE_ADDRESSES
-                        .map(|host| Ipv4Addr::from(SERVICE_NETWORK | host).to_string())
-                        .find(|address| !taken.contains(address));
-                    let Some(free) = free else {
-                        let message = "Invalid value: []: failed to allocate a serviceIP: range is full";
-                        errors.push(error("spec.clusterIPs", FieldErrorKind::Invalid, message));
-                        return;
-                    };
-                    free
-                }
-            }
-        }
+/// What an object that calls itself immutable may not change any more.
+fn fixed(object: &Value, old: Option<&Value>, fields: &[&str]) -> Vec<FieldError> {
+    let Some(old) = old.filter(|old| old["immutable"] == true) else { return Vec::new() };
+    let forbidden = |field: &str| {
+        let message = "Forbidden: field is immutable when `immutable` is set";
+        error(field, FieldErrorKind::Forbidden, message)
     };
-    spec.insert("clusterIPs".into(), json!([address]));
-    spec.insert("clusterIP".into(), address.into());
+    let released = (object["immutable"] != true).then(|| forbidden("immutable"));
+    let changed = fields.iter().filter(|field| object[**field] != old[**field]).map(|field| forbidden(field));
+    released.into_iter().chain(changed).collect()
+}
+
+pub(super) struct ConfigMaps;
+
+impl Rules for ConfigMaps {
+    fn prepare(&self, kind: &Kind, _txn: &Txn<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), StatusError> {
+        let mut errors = data_keys(object);
+        errors.extend(fixed(object, old, &["data", "binaryData"]));
+        let name = text(&object["metadata"]["name"]);
+        if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(kind, name, &errors)) }
+    }
 }
 
 /// The one token may do everything: reviews say so.
@@ -228,30 +194,31 @@ impl Rules for Reviews {
         object: &mut Value,
         _old: Option<&Value>,
     ) -> Result<(), StatusError> {
-        let status = if kind.plural == "selfsubjectrulesreviews" {
-            json!({
+        object["status"] = match kind.kind.as_str() {
+            "SelfSubjectRulesReview" => json!({
                 "incomplete": false,
                 "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
                 "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-            })
-        } else {
-            json!({"allowed": true, "reason": "the token of this server may do everything"})
+            }),
+            "SelfSubjectReview" => {
+                json!({"userInfo": {"username": "admin", "groups": ["system:masters", "system:authenticated"]}})
+            }
+            _ => json!({"allowed": true}),
         };
-        object["status"] = status;
         Ok(())
     }
 }
 
-fn error(field: &str, kind: FieldErrorKind, message: impl Into<String>) -> FieldError {
+pub(super) fn error(field: &str, kind: FieldErrorKind, message: impl Into<String>) -> FieldError {
     FieldError { field: field.into(), kind, message: message.into() }
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
 /// The object at `field`, made when it is missing or something else.
-fn entry<'a>(object: &'a mut Value, field: &str) -> &'a mut Map<String, Value> {
+pub(super) fn entry<'a>(object: &'a mut Value, field: &str) -> &'a mut Map<String, Value> {
     if !object.is_object() {
         *object = json!({});
     }
