@@ -155,8 +155,8 @@ async fn crash_writer() {
             for count in 1.. {
                 let name = format!("w{writer}-{}", count % 7);
                 let revision = put(&store, &name, count).await.unwrap();
-                // One call writes the whole line: a kill leaves no half of one.
-                let line = format!("ack {name} {count} {revision}\n");
+                // A kill may leave half a line in a full pipe: the last word tells a whole one.
+                let line = format!("ack {name} {count} {revision} end\n");
                 std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
             }
         })
@@ -187,7 +187,7 @@ async fn every_acknowledged_write_survives_sigkill() {
             match words.as_slice() {
                 // The test harness may have printed its own words on the same line.
                 [.., "start", revision] => assert!(revision.parse::<u64>().unwrap() >= newest, "the revision fell"),
-                ["ack", name, count, revision] => {
+                ["ack", name, count, revision, "end"] => {
                     let revision: u64 = revision.parse().unwrap();
                     assert!(revision > newest, "revision {revision} was given out twice");
                     acknowledged.insert((*name).to_owned(), (count.parse().unwrap(), revision));
