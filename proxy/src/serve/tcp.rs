@@ -109,12 +109,9 @@ pub(super) async fn forward(mut client: impl Client, rule: &StreamRule, shared: 
 /// A connection to one of the endpoints; another one is tried where one does not answer.
 async fn connect(endpoints: &Endpoints, series: &Series, shared: &Shared) -> Option<TcpStream> {
     let mut refused: Vec<SocketAddr> = Vec::new();
+    let mut next = endpoints.addresses.pick().copied();
     for _ in 0..ATTEMPTS {
-        let picked = *endpoints.addresses.pick()?;
-        let address = match refused.contains(&picked) {
-            false => picked,
-            true => *endpoints.addresses.entries().find(|address| !refused.contains(address))?,
-        };
+        let address = next?;
         match shared.pool.connect(address).await {
             Ok(stream) => {
                 series.connected(shared.index);
@@ -123,6 +120,8 @@ async fn connect(endpoints: &Endpoints, series: &Series, shared: &Shared) -> Opt
             Err(failure) => series.failed(shared.index, failure),
         }
         refused.push(address);
+        // Not by another pick: the turns of others would go to those that refused.
+        next = endpoints.addresses.entries().find(|address| !refused.contains(address)).copied();
     }
     None
 }

@@ -31,6 +31,7 @@ use crate::{
 
 mod lifecycle;
 mod requests;
+mod streams;
 
 /// A port that was free a moment ago.
 fn free() -> SocketAddr {

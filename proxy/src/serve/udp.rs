@@ -14,7 +14,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::UdpSocket, task::JoinSet, time::Instant};
+use socket2::SockRef;
+use tokio::{
+    io::Interest,
+    net::UdpSocket,
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
 
 use super::{drain::Drain, worker::Shared};
 use crate::{
@@ -34,7 +40,8 @@ struct Listening {
     socket: UdpSocket,
     address: Socket,
     shared: Rc<Shared>,
-    flows: RefCell<HashMap<SocketAddr, Rc<Flow>>>,
+    /// With the task that sends its answers back.
+    flows: RefCell<HashMap<SocketAddr, (Rc<Flow>, AbortHandle)>>,
     /// For answers: one at a time is under way on this thread.
     scratch: RefCell<Box<[u8]>>,
 }
@@ -102,7 +109,8 @@ impl Listening {
     fn received(self: &Rc<Self>, client: SocketAddr, datagram: &[u8], answers: &mut JoinSet<()>) {
         let Some(flow) = self.flow(client, answers) else { return };
         flow.last.set(Instant::now());
-        match flow.upstream.try_send(datagram) {
+        // Past the runtime, which does not know of a new socket yet that it can be written to.
+        match SockRef::from(&flow.upstream).send(datagram) {
             Ok(sent) => flow.series.received(flow.worker, sent as u64),
             // The way is full: datagrams are lost then, as on any router.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -123,7 +131,7 @@ impl Listening {
             let gauge = Arc::clone(&live.sockets.get(&self.address)?.connections);
             Some((rule, Arc::clone(unmatched), gauge, live.table.generation))
         })?;
-        let known = self.flows.borrow().get(&client).cloned();
+        let known = self.flows.borrow().get(&client).map(|(flow, _)| Rc::clone(flow));
         if let Some(flow) = known {
             if flow.generation.get() == generation || rule.as_ref().is_some_and(|rule| offers(rule, flow.endpoint)) {
                 flow.generation.set(generation);
@@ -146,8 +154,8 @@ impl Listening {
             Ok(flow) => {
                 let flow = Rc::new(flow);
                 self.make_room();
-                self.flows.borrow_mut().insert(client, Rc::clone(&flow));
-                answers.spawn_local(Rc::clone(self).answer(Rc::clone(&flow)));
+                let answering = answers.spawn_local(Rc::clone(self).answer(Rc::clone(&flow)));
+                self.flows.borrow_mut().insert(client, (Rc::clone(&flow), answering));
                 Some(flow)
             }
             Err(error) => {
@@ -166,7 +174,7 @@ impl Listening {
             if flows.len() < FLOWS_MOST {
                 return;
             }
-            flows.values().min_by_key(|flow| flow.last.get()).cloned()
+            flows.values().map(|(flow, _)| flow).min_by_key(|flow| flow.last.get()).cloned()
         };
         if let Some(flow) = oldest {
             self.end(&flow);
@@ -175,13 +183,11 @@ impl Listening {
 
     fn end(&self, flow: &Rc<Flow>) {
         let mut flows = self.flows.borrow_mut();
-        if flows.get(&flow.client).is_some_and(|current| Rc::ptr_eq(current, flow)) {
-            flows.remove(&flow.client);
+        if flows.get(&flow.client).is_some_and(|(current, _)| Rc::ptr_eq(current, flow))
+            && let Some((_, answering)) = flows.remove(&flow.client)
+        {
+            answering.abort();
         }
-    }
-
-    fn is_current(&self, flow: &Rc<Flow>) -> bool {
-        self.flows.borrow().get(&flow.client).is_some_and(|current| Rc::ptr_eq(current, flow))
     }
 
     /// Sends answers back, out of the socket that the client sent to.
@@ -189,12 +195,14 @@ impl Listening {
         let idle = self.shared.options.datagram_idle;
         loop {
             let until = flow.last.get() + idle;
-            match tokio::time::timeout_at(until, flow.upstream.readable()).await {
-                Err(_) if flow.last.get() + idle > until && self.is_current(&flow) => continue,
+            match tokio::time::timeout_at(until, flow.upstream.ready(Interest::READABLE | Interest::ERROR)).await {
+                Err(_) if flow.last.get() + idle > until => continue,
                 Err(_) | Ok(Err(_)) => break,
-                Ok(Ok(())) => {}
+                Ok(Ok(_)) => {}
             }
-            if !self.pass_back(&flow) {
+            // That nobody listens there comes as an error alone, without anything to read.
+            let refused = matches!(flow.upstream.take_error(), Ok(Some(_)) | Err(_));
+            if refused || !self.pass_back(&flow) {
                 flow.series.failed(flow.worker, Failure::Connect);
                 break;
             }
@@ -204,13 +212,15 @@ impl Listening {
 
     /// `false` when the endpoint does not want the flow.
     fn pass_back(&self, flow: &Flow) -> bool {
+        // Seen already.
+        let _ = flow.upstream.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         let mut scratch = self.scratch.borrow_mut();
         for _ in 0..BURST {
             match flow.upstream.try_recv(&mut scratch) {
                 Ok(length) => {
                     flow.last.set(Instant::now());
                     // A client that cannot be reached any more loses its answer.
-                    if self.socket.try_send_to(&scratch[..length], flow.client).is_ok() {
+                    if SockRef::from(&self.socket).send_to(&scratch[..length], &flow.client.into()).is_ok() {
                         flow.series.sent(flow.worker, length as u64);
                     }
                 }

@@ -124,7 +124,7 @@ async fn shutdown_lets_requests_finish_and_cuts_the_rest() {
     assert!(never.await.unwrap().is_err());
 }
 
-fn certificate(host: &str) -> (Arc<ServerTls>, rustls_pki_types::CertificateDer<'static>) {
+pub(super) fn certificate(host: &str) -> (Arc<ServerTls>, rustls_pki_types::CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
     let pem = CertificatePem {
         secret: Key::new("infra", "tls"),
