@@ -23,7 +23,8 @@ use tokio::sync::oneshot;
 use crate::{
     contract::admin,
     metrics::Registry,
-    table::{Bind, Endpoints, Listener, Outcome, Rule, Table, Target, route::PathMatcher},
+    table::{Bind, Endpoints, Listener, Outcome, Rule, StreamRule, Table, Target, route::PathMatcher},
+    types::Key,
 };
 
 /// Ends with [`Admin::stop`] or when dropped.
@@ -142,6 +143,7 @@ fn listener_json(hostname: &str, listener: &Listener) -> Value {
             json!({ "hostname": hostname, "matches": matches })
         })
         .collect();
+    let streams: Vec<Value> = listener.streams.iter().map(|(hostname, rule)| stream_json(&hostname, rule)).collect();
     json!({
         "gateway": listener.gateway.to_string(),
         "name": listener.name,
@@ -149,27 +151,19 @@ fn listener_json(hostname: &str, listener: &Listener) -> Value {
         "tls": listener.tls.as_ref().map(|tls| {
             tls.certificates.iter().map(|certificate| certificate.secret.to_string()).collect::<Vec<_>>()
         }),
+        "protocol": format!("{:?}", listener.protocol).to_uppercase(),
         "hosts": hosts,
+        "streams": streams,
     })
 }
 
 fn rule_json(rule: &Rule) -> Value {
     let outcome = match &rule.outcome {
-        Outcome::Forward(backends) => json!({
-            "backends": backends
-                .weighted()
-                .map(|(weight, backend)| match &backend.target {
-                    Target::Endpoints(endpoints) => json!({
-                        "service": backend.key.to_string(), "port": backend.port, "weight": weight,
-                        "endpoints": endpoints_json(endpoints),
-                    }),
-                    Target::Fail(status, why) => json!({
-                        "service": backend.key.to_string(), "port": backend.port, "weight": weight,
-                        "status": status.as_u16(), "reason": why.trim_end(),
-                    }),
-                })
-                .collect::<Vec<_>>(),
-        }),
+        Outcome::Forward(backends) => {
+            let backends = backends.weighted();
+            let backends = backends.map(|(weight, one)| backend_json(&one.key, one.port, weight, &one.target));
+            json!({ "backends": backends.collect::<Vec<_>>() })
+        }
         Outcome::Redirect(redirect, _) => json!({ "redirect": redirect.status.as_u16() }),
         Outcome::Respond(status, why, _) => json!({ "status": status.as_u16(), "reason": why.trim_end() }),
     };
@@ -180,6 +174,30 @@ fn rule_json(rule: &Rule) -> Value {
         "name": rule.route.rule_name,
         "outcome": outcome,
     })
+}
+
+fn stream_json(hostname: &str, rule: &StreamRule) -> Value {
+    let backends = rule.backends.weighted();
+    let backends = backends.map(|(weight, one)| backend_json(&one.key, one.port, weight, &one.target));
+    json!({
+        "hostname": hostname,
+        "route": rule.route.key.to_string(),
+        "kind": rule.route.kind,
+        "name": rule.route.rule_name,
+        "backends": backends.collect::<Vec<_>>(),
+    })
+}
+
+fn backend_json(key: &Key, port: u16, weight: u64, target: &Target) -> Value {
+    match target {
+        Target::Endpoints(endpoints) => json!({
+            "service": key.to_string(), "port": port, "weight": weight, "endpoints": endpoints_json(endpoints),
+        }),
+        Target::Fail(status, why) => json!({
+            "service": key.to_string(), "port": port, "weight": weight,
+            "status": status.as_u16(), "reason": why.trim_end(),
+        }),
+    }
 }
 
 fn endpoints_json(endpoints: &Endpoints) -> Value {

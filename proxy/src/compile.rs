@@ -3,15 +3,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     metrics::Registry,
-    resources::Set,
-    table::Table,
+    resources::{Kind, Set},
+    table::{Socket, Table},
     types::{Key, gateway::RouteGroupKind, refs::ParentRef},
 };
 
@@ -20,12 +20,16 @@ mod attach;
 mod backends;
 mod certificates;
 mod classes;
+mod conflicts;
 mod filters;
 mod gateways;
 mod grants;
 mod hostnames;
 mod listeners;
+mod parents;
 mod routes;
+mod sets;
+mod streams;
 #[cfg(test)]
 mod tests;
 pub mod verdict;
@@ -38,11 +42,21 @@ pub fn compile(set: &Set, addresses: &Addresses, registry: &Registry, controller
     let mut gateways = gateways::plan(set, &classes, addresses, &grants);
     // Tables may follow each other within a few requests: each starts its picks elsewhere.
     let mut backends = backends::Backends::new(set, &grants, generation.wrapping_mul(7919));
-    let http_routes = routes::compile(set, &mut gateways, &mut backends, registry);
+    let parents = parents::Parents::new(&gateways);
+    let http_routes = routes::compile(set, &parents, &mut gateways, &mut backends, registry);
+    let mut streams =
+        streams::Streams { set, parents: &parents, gateways: &mut gateways, backends: &mut backends, registry };
+    let tls_routes = streams.compile(Kind::TlsRoute, &set.tls_routes);
+    let tcp_routes = streams.compile(Kind::TcpRoute, &set.tcp_routes);
+    let udp_routes = streams.compile(Kind::UdpRoute, &set.udp_routes);
     let verdicts = Verdicts {
         classes,
         gateways: gateways.iter().map(|gateway| (gateway.key.clone(), gateway.verdict())).collect(),
+        listener_sets: gateways.iter().flat_map(gateways::GatewayPlan::set_verdicts).collect(),
         http_routes,
+        tls_routes,
+        tcp_routes,
+        udp_routes,
     };
     Compiled { table: Table { generation, binds: assemble::binds(gateways, registry) }, verdicts }
 }
@@ -73,8 +87,24 @@ pub struct Compiled {
 pub struct Verdicts {
     pub classes: BTreeMap<String, ClassVerdict>,
     pub gateways: BTreeMap<Key, GatewayVerdict>,
-    /// HTTPRoutes that name a parent of ours.
+    pub listener_sets: BTreeMap<Key, ListenerSetVerdict>,
+    /// Routes that name a parent of ours.
     pub http_routes: BTreeMap<Key, RouteVerdict>,
+    pub tls_routes: BTreeMap<Key, RouteVerdict>,
+    pub tcp_routes: BTreeMap<Key, RouteVerdict>,
+    pub udp_routes: BTreeMap<Key, RouteVerdict>,
+}
+
+impl Verdicts {
+    /// Verdicts on routes, by kind.
+    pub fn routes(&self) -> [(Kind, &BTreeMap<Key, RouteVerdict>); 4] {
+        [
+            (Kind::HttpRoute, &self.http_routes),
+            (Kind::TlsRoute, &self.tls_routes),
+            (Kind::TcpRoute, &self.tcp_routes),
+            (Kind::UdpRoute, &self.udp_routes),
+        ]
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +119,15 @@ pub struct GatewayVerdict {
     pub addresses: Vec<IpAddr>,
     pub conditions: Vec<Verdict>,
     pub listeners: Vec<ListenerVerdict>,
+    /// ListenerSets whose listeners it has taken up; `None` where it takes none and never said so.
+    pub attached_listener_sets: Option<i32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerSetVerdict {
+    pub generation: i64,
+    pub conditions: Vec<Verdict>,
+    pub listeners: Vec<ListenerVerdict>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +137,7 @@ pub struct ListenerVerdict {
     pub attached_routes: i32,
     pub conditions: Vec<Verdict>,
     /// Sockets this listener is programmed on only once they are bound.
-    pub binds: BTreeSet<SocketAddr>,
+    pub binds: BTreeSet<Socket>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

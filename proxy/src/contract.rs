@@ -22,6 +22,9 @@ pub mod metric {
     pub const REQUEST_BYTES: &str = "gwproxy_request_bytes_total";
     pub const RESPONSE_BYTES: &str = "gwproxy_response_bytes_total";
     pub const REQUESTS_IN_FLIGHT: &str = "gwproxy_requests_in_flight";
+    /// Of TCPRoutes and TLSRoutes; of UDPRoutes the flows, by client address.
+    pub const CONNECTIONS: &str = "gwproxy_connections_total";
+    pub const CONNECTIONS_IN_FLIGHT: &str = "gwproxy_connections_in_flight";
     pub const UPSTREAM_CONNECTS: &str = "gwproxy_upstream_connects_total";
     pub const UPSTREAM_FAILURES: &str = "gwproxy_upstream_failures_total";
     pub const UPSTREAM_RETRIES: &str = "gwproxy_upstream_retries_total";
@@ -57,7 +60,7 @@ pub mod label {
     pub const SECRET: &str = "secret";
 }
 
-/// Values of [`label::REASON`] on `requests_total`.
+/// Values of [`label::REASON`] on `requests_total` and `connections_total`.
 pub mod unmatched {
     pub const NO_LISTENER: &str = "no_listener";
     pub const NO_RULE: &str = "no_rule";

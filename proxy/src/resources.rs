@@ -5,4 +5,4 @@ pub mod cluster;
 pub mod set;
 
 pub use change::{Effect, Kind};
-pub use set::Set;
+pub use set::{RouteView, Set};

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     metrics::Registry,
-    table::{Bind, Protocol, Table},
+    table::{Bind, Socket, Table},
 };
 
 mod accesslog;
@@ -24,18 +24,21 @@ mod body;
 mod drain;
 mod filter;
 mod forward;
+mod hello;
 mod http;
 mod listener;
 mod mirror;
 mod record;
 mod request;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod udp;
 mod upstream;
 mod worker;
 
-use listener::Socket;
+use listener::{Opened, Serving};
 
 #[derive(Debug, Clone)]
 pub enum AccessLogTarget {
@@ -59,6 +62,8 @@ pub struct ServeOptions {
     pub connect_timeout: Duration,
     /// How long an idle connection to an endpoint is kept.
     pub upstream_idle: Duration,
+    /// How long a flow of datagrams may be silent before it is forgotten.
+    pub datagram_idle: Duration,
 }
 
 impl Default for ServeOptions {
@@ -72,6 +77,7 @@ impl Default for ServeOptions {
             handshake_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             upstream_idle: Duration::from_secs(30),
+            datagram_idle: Duration::from_secs(60),
         }
     }
 }
@@ -111,12 +117,12 @@ impl BindError {
 #[derive(Debug, Default)]
 struct Live {
     table: Arc<Table>,
-    sockets: HashMap<SocketAddr, Arc<Socket>>,
+    sockets: HashMap<Socket, Arc<Serving>>,
 }
 
 impl Live {
-    fn bind(&self, address: SocketAddr) -> Option<&Arc<Bind>> {
-        self.table.bind(address)
+    fn bind(&self, socket: impl Into<Socket>) -> Option<&Arc<Bind>> {
+        self.table.bind(socket)
     }
 }
 
@@ -174,62 +180,63 @@ impl DataPlane {
     /// Swaps the table, then rebinds: sockets that stay keep listening and keep their
     /// connections, new ones are opened, removed ones are drained. Resolves when every worker
     /// has the new table live, with the outcome of every socket of the table.
-    pub async fn apply(&self, table: Table) -> BTreeMap<SocketAddr, Result<(), BindError>> {
+    pub async fn apply(&self, table: Table) -> BTreeMap<Socket, Result<(), BindError>> {
         let _one_at_a_time = self.applying.lock().await;
         let before = self.live.load_full();
         let table = Arc::new(table);
         let mut outcomes = BTreeMap::new();
         let mut sockets = HashMap::new();
         let mut certificates = Vec::new();
-        let mut opened: Vec<Vec<(SocketAddr, std::net::TcpListener)>> = self.workers.iter().map(|_| vec![]).collect();
+        let mut opened: Vec<Vec<(Socket, Opened)>> = self.workers.iter().map(|_| vec![]).collect();
         let mut removed = before.sockets.keys().copied().collect::<std::collections::BTreeSet<_>>();
         for bind in &table.binds {
-            let address = bind.address;
-            let known = before.sockets.get(&address);
-            let tls = match bind.protocol {
-                Protocol::Http => Ok(None),
-                Protocol::Https => tls::settings(bind, known.and_then(|socket| socket.tls.as_ref())).map(Some),
+            let (address, socket) = (bind.address, bind.socket());
+            let known = before.sockets.get(&socket);
+            let terminates = bind.listeners.values().any(|listener| listener.tls.is_some());
+            let tls = match terminates {
+                false => Ok(None),
+                true => tls::settings(bind, known.and_then(|socket| socket.tls.as_ref())).map(Some),
             };
             let tls = match tls {
                 Ok(tls) => tls,
                 Err(reason) => {
-                    outcomes.insert(address, Err(BindError::Certificate { address, reason }));
+                    outcomes.insert(socket, Err(BindError::Certificate { address, reason }));
                     // A broken Secret is no reason to take away what serves.
                     if let Some(known) = known.filter(|socket| socket.tls.is_some()) {
-                        removed.remove(&address);
+                        removed.remove(&socket);
                         certificates.extend(known.tls.iter().flat_map(|tls| tls.expiries.iter().cloned()));
-                        sockets.insert(address, Arc::clone(known));
+                        sockets.insert(socket, Arc::clone(known));
                     }
                     continue;
                 }
             };
             if known.is_none() {
-                match listener::open(address, self.workers.len()) {
+                match listener::open(socket, self.workers.len()) {
                     Ok(each) => {
-                        for (worker, socket) in opened.iter_mut().zip(each) {
-                            worker.push((address, socket));
+                        for (worker, one) in opened.iter_mut().zip(each) {
+                            worker.push((socket, one));
                         }
                     }
                     Err(error) => {
-                        outcomes.insert(address, Err(BindError::new(address, error)));
+                        outcomes.insert(socket, Err(BindError::new(address, error)));
                         continue;
                     }
                 }
             }
-            removed.remove(&address);
+            removed.remove(&socket);
             if let Some(tls) = &tls {
                 certificates.extend(tls.expiries.iter().cloned());
             }
             let connections = self.registry.connections(listener::labels(bind));
-            sockets.insert(address, Arc::new(Socket { tls, connections }));
-            outcomes.insert(address, Ok(()));
+            sockets.insert(socket, Arc::new(Serving { tls, connections }));
+            outcomes.insert(socket, Ok(()));
         }
         self.registry.set_certificates(certificates);
         self.registry.set_generation(table.generation);
         // The table first: what a new socket accepts has to find its routes.
         self.live.store(Arc::new(Live { table: Arc::clone(&table), sockets }));
         self.table.store(table);
-        let removed: Vec<SocketAddr> = removed.into_iter().collect();
+        let removed: Vec<Socket> = removed.into_iter().collect();
         let mut acknowledged = Vec::new();
         for (worker, open) in self.workers.iter().zip(opened) {
             let (done, ack) = oneshot::channel();
@@ -239,8 +246,8 @@ impl DataPlane {
             }
         }
         for ack in acknowledged {
-            for (address, error) in ack.await.unwrap_or_default() {
-                outcomes.insert(address, Err(BindError::new(address, error)));
+            for (socket, error) in ack.await.unwrap_or_default() {
+                outcomes.insert(socket, Err(BindError::new(socket.address, error)));
             }
         }
         outcomes

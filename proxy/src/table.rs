@@ -13,23 +13,26 @@ use crate::{metrics::Series, types::Key};
 pub mod hosts;
 pub mod pick;
 pub mod route;
+pub mod socket;
+pub mod stream;
 
 pub use hosts::HostMap;
 pub use pick::Picker;
 pub use route::{Found, RequestHead, RouteMatch, Routes};
+pub use socket::{Socket, Transport};
+pub use stream::{StreamBackend, StreamRule};
 
 #[derive(Debug, Default)]
 pub struct Table {
     /// Rises by one with every swap.
     pub generation: u64,
-    /// One per address and port, sorted by address.
+    /// Sorted by socket.
     pub binds: Vec<Arc<Bind>>,
 }
 
 impl Table {
-    /// The bind of this local address.
-    pub fn bind(&self, address: SocketAddr) -> Option<&Arc<Bind>> {
-        let at = self.binds.binary_search_by_key(&address, |bind| bind.address).ok()?;
+    pub fn bind(&self, socket: impl Into<Socket>) -> Option<&Arc<Bind>> {
+        let at = self.binds.binary_search_by_key(&socket.into(), |bind| bind.socket()).ok()?;
         self.binds.get(at)
     }
 }
@@ -38,6 +41,7 @@ impl Table {
 #[derive(Debug)]
 pub struct Bind {
     pub address: SocketAddr,
+    /// Of the listeners; [`Protocol::Tls`] where HTTPS listeners share with others.
     pub protocol: Protocol,
     /// By listener hostname; the empty hostname is the catch-all.
     pub listeners: HostMap<Arc<Listener>>,
@@ -45,20 +49,34 @@ pub struct Bind {
     pub unmatched: Arc<Series>,
 }
 
+impl Bind {
+    pub fn socket(&self) -> Socket {
+        Socket { address: self.address, transport: self.protocol.transport() }
+    }
+}
+
+/// What a listener speaks: the first two carry requests, the others bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Http,
     Https,
+    /// Terminated where the listener has certificates, passed on by server name where not.
+    Tls,
+    Tcp,
+    Udp,
 }
 
 #[derive(Debug)]
 pub struct Listener {
     pub gateway: Key,
     pub name: String,
+    pub protocol: Protocol,
     /// Present when the listener terminates TLS.
     pub tls: Option<Arc<ServerTls>>,
     /// By effective hostname.
     pub routes: HostMap<Routes>,
+    /// By effective hostname, which is the server name of TLS; for TCP and UDP any.
+    pub streams: HostMap<Arc<StreamRule>>,
     /// Requests that no rule took.
     pub unmatched: Arc<Series>,
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use super::gateways::GatewayPlan;
 use crate::{
     metrics::{Registry, SeriesKey},
-    table::{Bind, HostMap, Listener, Protocol, Routes},
+    table::{Bind, HostMap, Listener, Protocol, Routes, Socket as Address},
     types::Key,
 };
 
@@ -17,44 +17,54 @@ struct Socket<'a> {
     listeners: HostMap<Arc<Listener>>,
 }
 
-/// Sorted by address.
+/// Sorted by socket.
 pub fn binds(gateways: Vec<GatewayPlan<'_>>, registry: &Registry) -> Vec<Arc<Bind>> {
-    let mut sockets = BTreeMap::<SocketAddr, Socket<'_>>::new();
+    let mut sockets = BTreeMap::<Address, Socket<'_>>::new();
     for gateway in gateways {
         let addresses = gateway.addresses;
         for plan in gateway.listeners.into_iter().filter(|listener| listener.is_servable()) {
             let Some(protocol) = plan.protocol else { continue };
             let mut routes = HostMap::default();
             let unmatched = registry.series(plan.labels());
+            let mut streams = HostMap::default();
+            for (hostname, rule) in plan.streams {
+                streams.insert(&hostname, rule);
+            }
             for (hostname, matches) in plan.routes {
                 routes.insert(&hostname, Routes::new(matches));
             }
             let listener = Arc::new(Listener {
                 gateway: plan.gateway.clone(),
-                name: plan.spec.name.clone(),
+                name: plan.name,
+                protocol,
                 tls: plan.tls,
                 routes,
+                streams,
                 unmatched,
             });
             for address in addresses {
-                let address = SocketAddr::new(*address, plan.spec.port);
+                let address =
+                    Address { address: SocketAddr::new(*address, plan.spec.port), transport: protocol.transport() };
                 let socket = sockets.entry(address).or_insert_with(|| Socket {
                     protocol,
                     gateway: plan.gateway,
                     listeners: HostMap::default(),
                 });
+                if socket.protocol != protocol {
+                    socket.protocol = Protocol::Tls;
+                }
                 socket.listeners.insert(&plan.hostname, Arc::clone(&listener));
             }
         }
     }
-    let bind = |(address, socket): (SocketAddr, Socket<'_>)| {
+    let bind = |(address, socket): (Address, Socket<'_>)| {
         let labels = SeriesKey {
             gateway_namespace: socket.gateway.namespace.clone(),
             gateway: socket.gateway.name.clone(),
             ..SeriesKey::default()
         };
         let unmatched = registry.series(labels);
-        Arc::new(Bind { address, protocol: socket.protocol, listeners: socket.listeners, unmatched })
+        Arc::new(Bind { address: address.address, protocol: socket.protocol, listeners: socket.listeners, unmatched })
     };
     sockets.into_iter().map(bind).collect()
 }

@@ -6,12 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 
 use super::{
     hostnames,
-    listeners::ListenerPlan,
+    listeners::{ListenerPlan, Owner},
     verdict::{Problem, reason},
 };
 use crate::{
     resources::Set,
-    types::{Key, gateway::RouteNamespaces, refs::ParentRef},
+    types::{Key, refs::ParentRef},
 };
 
 /// Label that an API server puts on every namespace.
@@ -35,31 +35,40 @@ pub struct Attachment {
     pub refused: Option<Problem>,
 }
 
-/// The listeners of one Gateway that take the route through this reference.
+/// The listeners of one Gateway that take the route through this reference, which names the
+/// Gateway or one of its ListenerSets.
 pub fn attach(set: &Set, listeners: &[ListenerPlan<'_>], parent: &ParentRef, route: &Comer<'_>) -> Attachment {
     let refuse = |reason, message| Attachment { attached: Vec::new(), refused: Some(Problem::new(reason, message)) };
-    let named: Vec<_> = listeners
-        .iter()
-        .enumerate()
+    let owner = Key::new(parent.namespace.as_deref().unwrap_or(&route.key.namespace), &parent.name);
+    let owner = match parent.kind.as_str() {
+        "ListenerSet" => Owner::ListenerSet(&owner),
+        _ => Owner::Gateway(&owner),
+    };
+    let own = || listeners.iter().enumerate().filter(|(_, listener)| listener.owner == owner);
+    let named: Vec<_> = own()
         .filter(|(_, listener)| parent.section_name.as_ref().is_none_or(|name| *name == listener.spec.name))
         .filter(|(_, listener)| parent.port.is_none_or(|port| port == listener.spec.port))
         .collect();
     if named.is_empty() {
-        return refuse(reason::NO_MATCHING_PARENT, nothing_named(listeners, parent));
+        return refuse(reason::NO_MATCHING_PARENT, nothing_named(own().map(|(_, listener)| listener), parent));
     }
     let allowed: Vec<_> = named
         .iter()
         .filter(|(_, listener)| listener.allows_kind(route.kind))
         .filter(|(_, listener)| {
             let namespaces = &listener.spec.allowed_routes.namespaces;
-            allows_namespace(set, namespaces, &listener.gateway.namespace, &route.key.namespace)
+            let from = namespaces.from.as_deref().unwrap_or("Same");
+            let home = &listener.owner.key().namespace;
+            allows_namespace(set, from, namespaces.selector.as_ref(), home, &route.key.namespace)
         })
         .collect();
     if allowed.is_empty() {
         let message = format!(
-            "no listener of Gateway \"{}\" that this parentRef names allows an {} of namespace \"{}\": see allowedRoutes of \
+            "no listener of {} \"{}\" that this parentRef names allows {} {} of namespace \"{}\": see allowedRoutes of \
              listener {}",
+            parent.kind,
             parent.name,
+            if route.kind.starts_with('H') { "an" } else { "a" },
             route.kind,
             route.key.namespace,
             names(named.iter().map(|(_, listener)| *listener))
@@ -74,7 +83,8 @@ pub fn attach(set: &Set, listeners: &[ListenerPlan<'_>], parent: &ParentRef, rou
     if attached.is_empty() {
         let theirs: Vec<_> = allowed.iter().map(|(_, listener)| format!("\"{}\"", listener.hostname)).collect();
         let message = format!(
-            "none of spec.hostnames fits a listener of Gateway \"{}\": they serve {}",
+            "none of spec.hostnames fits a listener of {} \"{}\": they serve {}",
+            parent.kind,
             parent.name,
             theirs.join(", ")
         );
@@ -83,36 +93,40 @@ pub fn attach(set: &Set, listeners: &[ListenerPlan<'_>], parent: &ParentRef, rou
     Attachment { attached, refused: None }
 }
 
-fn nothing_named(listeners: &[ListenerPlan<'_>], parent: &ParentRef) -> String {
+fn nothing_named<'a, 'b: 'a>(listeners: impl Iterator<Item = &'a ListenerPlan<'b>>, parent: &ParentRef) -> String {
+    let ParentRef { kind, name, .. } = parent;
     let section = parent.section_name.as_ref().map(|name| format!(" named \"{name}\""));
     let port = parent.port.map(|port| format!(" on port {port}"));
-    format!(
-        "Gateway \"{}\" has no listener{}{}: it has {}",
-        parent.name,
-        section.unwrap_or_default(),
-        port.unwrap_or_default(),
-        names(listeners.iter())
-    )
+    let theirs = names(listeners);
+    if kind == "ListenerSet" && theirs == NONE {
+        return format!("ListenerSet \"{name}\" is not taken up by its Gateway; its own conditions say why");
+    }
+    let (section, port) = (section.unwrap_or_default(), port.unwrap_or_default());
+    format!("{kind} \"{name}\" has no listener{section}{port}: it has {theirs}")
 }
+
+const NONE: &str = "none";
 
 fn names<'a, 'b: 'a>(listeners: impl Iterator<Item = &'a ListenerPlan<'b>>) -> String {
     let names: Vec<_> =
         listeners.map(|listener| format!("\"{}\" on port {}", listener.spec.name, listener.spec.port)).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() { NONE.to_owned() } else { names.join(", ") }
 }
 
-fn allows_namespace(set: &Set, allowed: &RouteNamespaces, gateway: &str, route: &str) -> bool {
-    match allowed.from.as_deref().unwrap_or("Same") {
+/// Whether objects of namespace `comer` may come to one of namespace `home` that is open to
+/// `from`.
+pub fn allows_namespace(set: &Set, from: &str, selector: Option<&LabelSelector>, home: &str, comer: &str) -> bool {
+    match from {
         "All" => true,
-        "Same" => gateway == route,
+        "Same" => home == comer,
         // Without a selector nothing is selected: opening up needs to be said.
-        "Selector" => allowed.selector.as_ref().is_some_and(|selector| {
-            let namespace = set.namespaces.get(route);
+        "Selector" => selector.is_some_and(|selector| {
+            let namespace = set.namespaces.get(comer);
             let none = BTreeMap::new();
             let labels = namespace.and_then(|namespace| namespace.metadata.labels.as_ref()).unwrap_or(&none);
             selects(selector, |name| match labels.get(name) {
                 Some(value) => Some(value.as_str()),
-                None => (name == NAME_LABEL).then_some(route),
+                None => (name == NAME_LABEL).then_some(comer),
             })
         }),
         _ => false,

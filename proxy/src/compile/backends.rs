@@ -43,7 +43,7 @@ pub struct Backends<'a> {
     grants: &'a Grants<'a>,
     slices: HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>,
     /// One per Service port, shared by all rules.
-    endpoints: HashMap<(Key, u16), Arc<Endpoints>>,
+    endpoints: HashMap<(Key, u16, &'static str), Arc<Endpoints>>,
     /// Where the picks of this table start.
     turn: u64,
 }
@@ -130,12 +130,15 @@ impl<'a> Backends<'a> {
             return missing(format!("{field} names no port of {what}: set {field}.port"));
         };
         let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-        let Some(service_port) = ports.iter().find(|one| one.port == i32::from(port)) else {
+        // A port number may be there once for TCP and once for UDP.
+        let numbered = || ports.iter().filter(|one| one.port == i32::from(port));
+        let fitting = numbered().find(|one| one.protocol.as_deref().unwrap_or("TCP") == transport(from));
+        let Some(service_port) = fitting.or_else(|| numbered().next()) else {
             let theirs: Vec<_> = ports.iter().map(|port| port.port.to_string()).collect();
             let theirs = if theirs.is_empty() { "none".to_owned() } else { theirs.join(", ") };
             return missing(format!("{what} has no port {port}, its ports are {theirs}: correct {field}.port"));
         };
-        Ok((service, service_port, protocol(service_port, &what, field)?))
+        Ok((service, service_port, protocol(service_port, from, &what, field)?))
     }
 
     fn endpoints(
@@ -149,7 +152,8 @@ impl<'a> Backends<'a> {
         let of_service = (key.namespace.as_str(), key.name.as_str());
         let slices = self.slices.get(&of_service).map(Vec::as_slice).unwrap_or_default();
         let turn = self.turn;
-        let made = self.endpoints.entry((key.clone(), port)).or_insert_with(|| {
+        let over = if service_port.protocol.as_deref() == Some("UDP") { "UDP" } else { "TCP" };
+        let made = self.endpoints.entry((key.clone(), port, over)).or_insert_with(|| {
             let addresses: BTreeSet<_> = slices.iter().flat_map(|slice| ready(slice, service, service_port)).collect();
             let addresses = Picker::starting(turn, addresses.into_iter().map(|address| (1, address)));
             Arc::new(Endpoints { protocol, addresses })
@@ -158,17 +162,21 @@ impl<'a> Backends<'a> {
     }
 }
 
-fn protocol(port: &ServicePort, what: &str, field: &str) -> Result<UpstreamProtocol, Problem> {
+/// What the routes of a kind need of a Service's port.
+fn transport(from: &str) -> &'static str {
+    if from == "UDPRoute" { "UDP" } else { "TCP" }
+}
+
+fn protocol(port: &ServicePort, from: &str, what: &str, field: &str) -> Result<UpstreamProtocol, Problem> {
     let refuse = |why: String| Err(Problem::new(reason::UNSUPPORTED_PROTOCOL_BACKEND, why));
-    match port.protocol.as_deref() {
-        None | Some("TCP") => {}
-        Some(other) => {
-            return refuse(format!("port {} of {what} is {other}: name a TCP port in {field}.port", port.port));
-        }
+    let theirs = port.protocol.as_deref().unwrap_or("TCP");
+    let transport = transport(from);
+    if theirs != transport {
+        return refuse(format!("port {} of {what} is {theirs}: name a {transport} port in {field}.port", port.port));
     }
     match port.app_protocol.as_deref() {
         Some("kubernetes.io/h2c") => Ok(UpstreamProtocol::H2c),
-        Some("kubernetes.io/wss") => refuse(format!(
+        Some("kubernetes.io/wss") if matches!(from, "HTTPRoute" | "GRPCRoute") => refuse(format!(
             "port {} of {what} has appProtocol kubernetes.io/wss, and TLS to backends is not supported: use \
              kubernetes.io/ws",
             port.port

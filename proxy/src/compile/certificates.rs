@@ -7,6 +7,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::{
     grants::{Grants, Kind, core},
+    listeners::Owner,
     verdict::{Problem, reason},
 };
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
 };
 
 const SECRET: Kind<'static> = Kind { group: "", kind: "Secret" };
-const GATEWAY: Kind<'static> = Kind { group: GROUP, kind: "Gateway" };
 
 pub struct Certificates<'a> {
     set: &'a Set,
@@ -32,8 +32,9 @@ impl<'a> Certificates<'a> {
         Self { set, grants, provider, checked: HashMap::new() }
     }
 
-    /// The certificate that a Gateway of `namespace` refers to at `field`.
-    pub fn resolve(&mut self, namespace: &str, reference: &SecretRef, field: &str) -> Result<CertificatePem, Problem> {
+    /// The certificate that `owner` refers to at `field`.
+    pub fn resolve(&mut self, owner: Owner<'_>, reference: &SecretRef, field: &str) -> Result<CertificatePem, Problem> {
+        let (kind, namespace) = (owner.kind(), &owner.key().namespace);
         if core(&reference.group) != SECRET.group || reference.kind != SECRET.kind {
             let message = format!(
                 "{field} is of kind \"{}\" in group \"{}\": refer to a Secret",
@@ -42,10 +43,10 @@ impl<'a> Certificates<'a> {
             return Err(Problem::new(reason::INVALID_CERTIFICATE_REF, message));
         }
         let key = Key::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
-        if !self.grants.allow(GATEWAY, namespace, SECRET, &key) {
+        if !self.grants.allow(Kind { group: GROUP, kind }, namespace, SECRET, &key) {
             let message = format!(
                 "{field} refers to Secret \"{}\" in namespace \"{}\", which no ReferenceGrant there allows: create one \
-                 from Gateways of namespace \"{namespace}\" to Secrets",
+                 from {kind}s of namespace \"{namespace}\" to Secrets",
                 key.name, key.namespace
             );
             return Err(Problem::new(reason::REF_NOT_PERMITTED, message));

@@ -1,28 +1,30 @@
 //! Gateways of our classes: their own conditions and the listeners that go into the table.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    Addresses, ClassVerdict, GatewayVerdict, Verdict,
+    Addresses, ClassVerdict, GatewayVerdict, ListenerSetVerdict, Verdict,
     certificates::Certificates,
     classes,
+    conflicts::{self, Sockets},
     grants::Grants,
-    listeners::{ListenerPlan, Sockets, conflicts_within},
+    listeners::{ListenerPlan, Owner},
+    sets::{self, SetPlan},
     verdict::{Problem, condition, reason},
 };
 use crate::{
     resources::Set,
-    types::{Gateway, Key},
+    types::{Gateway, Key, ListenerSet},
 };
 
 /// One Gateway of ours on its way into the table.
 pub struct GatewayPlan<'a> {
     pub key: &'a Key,
     gateway: &'a Gateway,
+    /// Its own, then those of its ListenerSets.
     pub listeners: Vec<ListenerPlan<'a>>,
+    /// ListenerSets that name this Gateway, whether it takes them or not.
+    pub sets: Vec<SetPlan<'a>>,
     /// Empty when nothing is to be served.
     pub addresses: &'a [IpAddr],
     not_accepted: Option<Problem>,
@@ -42,21 +44,20 @@ pub fn plan<'a>(
     ours.sort_by_key(|(key, gateway)| (super::created(&gateway.metadata), *key));
     let mut certificates = Certificates::new(set, grants);
     let mut sockets = Sockets::default();
+    let mut sets = sets::by_gateway(set);
     ours.into_iter()
         .map(|(key, gateway)| {
             let mut plan = GatewayPlan::new(key, gateway, addresses.get(key), &mut certificates);
-            conflicts_within(&mut plan.listeners);
+            conflicts::within(&mut plan.listeners);
+            for (key, set_object) in sets.remove(key).unwrap_or_default() {
+                plan.take_up(set, key, set_object, &mut certificates);
+            }
             for listener in plan.listeners.iter_mut().filter(|listener| listener.is_accepted()) {
                 sockets.claim(listener, plan.addresses);
             }
             plan
         })
         .collect()
-}
-
-/// Where each Gateway stands in the list.
-pub fn by_key<'a>(plans: &[GatewayPlan<'a>]) -> HashMap<&'a Key, usize> {
-    plans.iter().enumerate().map(|(at, plan)| (plan.key, at)).collect()
 }
 
 impl<'a> GatewayPlan<'a> {
@@ -68,9 +69,17 @@ impl<'a> GatewayPlan<'a> {
     ) -> Self {
         let spec = &gateway.spec;
         let listeners = spec.listeners.iter().enumerate();
-        let listeners = listeners.map(|(at, spec)| ListenerPlan::new(key, spec, at, certificates)).collect();
-        let mut plan =
-            Self { key, gateway, listeners, addresses: &[], not_accepted: refused(gateway), no_address: None };
+        let owner = Owner::Gateway(key);
+        let listeners = listeners.map(|(at, spec)| ListenerPlan::new(key, owner, spec, at, certificates)).collect();
+        let mut plan = Self {
+            key,
+            gateway,
+            listeners,
+            sets: Vec::new(),
+            addresses: &[],
+            not_accepted: refused(gateway),
+            no_address: None,
+        };
         match given {
             Some(Ok(addresses)) if !addresses.is_empty() => plan.addresses = addresses,
             Some(Err(problem)) if problem.reason == reason::UNSUPPORTED_ADDRESS => {
@@ -99,30 +108,65 @@ impl<'a> GatewayPlan<'a> {
         }
     }
 
+    fn take_up(&mut self, set: &Set, key: &'a Key, object: &'a ListenerSet, certificates: &mut Certificates<'_>) {
+        let refused = sets::refused(set, self.key, self.gateway, key, self.not_accepted.as_ref());
+        if refused.is_none() {
+            let owner = Owner::ListenerSet(key);
+            let specs = object.spec.listeners.iter().enumerate();
+            let mut theirs: Vec<_> =
+                specs.map(|(at, spec)| ListenerPlan::new(self.key, owner, spec, at, certificates)).collect();
+            conflicts::with_earlier(&self.listeners, &mut theirs);
+            conflicts::within(&mut theirs);
+            self.listeners.append(&mut theirs);
+        }
+        self.sets.push(SetPlan { key, object, refused });
+    }
+
+    fn listeners_of(&self, owner: Owner<'a>) -> impl Iterator<Item = &ListenerPlan<'a>> {
+        self.listeners.iter().filter(move |listener| listener.owner == owner)
+    }
+
+    fn own(&self) -> impl Iterator<Item = &ListenerPlan<'a>> {
+        self.listeners_of(Owner::Gateway(self.key))
+    }
+
     pub fn verdict(&self) -> GatewayVerdict {
         let kept_off = self.kept_off();
-        // The reasons of addresses are the Gateway's; a listener is just not ready yet.
-        let for_listeners = kept_off.as_ref().err().map(|problem| Problem {
-            reason: if problem.reason == reason::INVALID { reason::INVALID } else { reason::PENDING },
-            message: problem.message.clone(),
-        });
+        let for_listeners = for_listeners(&kept_off);
         let listeners: Vec<_> =
-            self.listeners.iter().map(|listener| listener.verdict(self.addresses, for_listeners.as_ref())).collect();
+            self.own().map(|listener| listener.verdict(self.addresses, for_listeners.as_ref())).collect();
         let conditions = vec![self.accepted(), self.programmed(&kept_off)];
+        let attached = self.sets.iter().filter(|set| self.takes(set)).count();
+        let asked = attached > 0 || self.gateway.spec.allowed_listeners.is_some();
         GatewayVerdict {
             generation: self.gateway.generation(),
             addresses: self.addresses.to_vec(),
             conditions,
             listeners,
+            attached_listener_sets: asked.then(|| i32::try_from(attached).unwrap_or(i32::MAX)),
         }
+    }
+
+    /// A set is taken up when one of its listeners at least is of use.
+    fn takes(&self, set: &SetPlan<'a>) -> bool {
+        set.refused.is_none() && self.listeners_of(Owner::ListenerSet(set.key)).any(ListenerPlan::is_servable)
+    }
+
+    pub fn set_verdicts(&self) -> impl Iterator<Item = (Key, ListenerSetVerdict)> {
+        let kept_off = self.kept_off();
+        self.sets.iter().map(move |set| {
+            let listeners: Vec<_> = self.listeners_of(Owner::ListenerSet(set.key)).collect();
+            let verdict = set.verdict(&listeners, self.addresses, &kept_off, for_listeners(&kept_off).as_ref());
+            (set.key.clone(), verdict)
+        })
     }
 
     fn accepted(&self) -> Verdict {
         if let Some(problem) = &self.not_accepted {
             return Verdict::no(condition::ACCEPTED, problem.reason, problem.message.clone());
         }
-        let bad: Vec<_> = self.listeners.iter().filter(|listener| !listener.is_servable()).collect();
-        if bad.is_empty() && !self.listeners.is_empty() {
+        let bad: Vec<_> = self.own().filter(|listener| !listener.is_servable()).collect();
+        if bad.is_empty() && self.own().next().is_some() {
             return Verdict::yes(condition::ACCEPTED, reason::ACCEPTED, "the Gateway is valid");
         }
         let names: Vec<_> = bad.iter().map(|listener| format!("\"{}\"", listener.spec.name)).collect();
@@ -131,7 +175,7 @@ impl<'a> GatewayPlan<'a> {
             names => format!("not valid: listener {}; their own conditions say why", names.join(", ")),
         };
         // A listener that only lacks its certificate is accepted, and so is its Gateway.
-        let status = self.listeners.iter().any(ListenerPlan::is_accepted);
+        let status = self.own().any(ListenerPlan::is_accepted);
         Verdict { type_: condition::ACCEPTED, status, reason: reason::LISTENERS_NOT_VALID, message }
     }
 
@@ -145,6 +189,14 @@ impl<'a> GatewayPlan<'a> {
         }
         Verdict::yes(condition::PROGRAMMED, reason::PROGRAMMED, "the Gateway is served")
     }
+}
+
+/// The reasons of addresses are the Gateway's; a listener is just not ready yet.
+fn for_listeners(kept_off: &Result<(), Problem>) -> Option<Problem> {
+    kept_off.as_ref().err().map(|problem| Problem {
+        reason: if problem.reason == reason::INVALID { reason::INVALID } else { reason::PENDING },
+        message: problem.message.clone(),
+    })
 }
 
 /// What is wrong with the Gateway itself.

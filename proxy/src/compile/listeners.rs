@@ -1,7 +1,7 @@
-//! Listeners of our Gateways: what each may serve, and who stands in whose way.
+//! Listeners of our Gateways and their ListenerSets: what each may serve.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -14,17 +14,42 @@ use super::{
 };
 use crate::{
     metrics::SeriesKey,
-    table::{Protocol, RouteMatch, ServerTls},
+    table::{Protocol, RouteMatch, ServerTls, Socket, StreamRule},
     types::{
         GROUP, Key,
         gateway::{self, RouteGroupKind},
     },
 };
 
-/// One listener of one Gateway on its way into the table.
+/// The object that a listener stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner<'a> {
+    Gateway(&'a Key),
+    ListenerSet(&'a Key),
+}
+
+impl<'a> Owner<'a> {
+    pub fn key(self) -> &'a Key {
+        match self {
+            Self::Gateway(key) | Self::ListenerSet(key) => key,
+        }
+    }
+
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Gateway(_) => "Gateway",
+            Self::ListenerSet(_) => "ListenerSet",
+        }
+    }
+}
+
+/// One listener on its way into the table of its Gateway.
 pub struct ListenerPlan<'a> {
     pub spec: &'a gateway::Listener,
     pub gateway: &'a Key,
+    pub owner: Owner<'a>,
+    /// As metrics and logs name it: a ListenerSet's with that before it.
+    pub name: String,
     /// Lower case; empty means any host.
     pub hostname: String,
     /// `None` for a protocol that is not supported.
@@ -35,48 +60,85 @@ pub struct ListenerPlan<'a> {
     pub attached_routes: i32,
     /// What routes brought, by effective hostname.
     pub routes: BTreeMap<String, Vec<RouteMatch>>,
+    /// The one rule of each hostname, for routes that pass bytes on.
+    pub streams: BTreeMap<String, Arc<StreamRule>>,
     not_accepted: Option<Problem>,
-    conflict: Option<Problem>,
+    pub(super) conflict: Option<Problem>,
     unresolved: Vec<Problem>,
     /// Why no socket is to be opened for it, beside what the others say.
     unservable: Option<String>,
 }
 
-const SUPPORTED_KINDS: [&str; 1] = ["HTTPRoute"];
+/// Kinds of route that a listener can serve. `terminates` is about TLS.
+fn supported_kinds(protocol: Protocol, terminates: bool) -> &'static [&'static str] {
+    match protocol {
+        Protocol::Http | Protocol::Https => &["HTTPRoute"],
+        Protocol::Tls if terminates => &["TLSRoute", "TCPRoute"],
+        Protocol::Tls => &["TLSRoute"],
+        Protocol::Tcp => &["TCPRoute"],
+        Protocol::Udp => &["UDPRoute"],
+    }
+}
 
 impl<'a> ListenerPlan<'a> {
     pub fn new(
         gateway: &'a Key,
+        owner: Owner<'a>,
         spec: &'a gateway::Listener,
         index: usize,
         certificates: &mut Certificates<'_>,
     ) -> Self {
+        let name = match owner {
+            Owner::Gateway(_) => spec.name.clone(),
+            Owner::ListenerSet(set) => format!("{set}/{}", spec.name),
+        };
         let mut plan = Self {
             spec,
             gateway,
+            owner,
+            name,
             hostname: hostnames::normal(spec.hostname.as_deref().unwrap_or_default()),
             protocol: None,
             kinds: Vec::new(),
             tls: None,
             attached_routes: 0,
             routes: BTreeMap::new(),
+            streams: BTreeMap::new(),
             not_accepted: None,
             conflict: None,
             unresolved: Vec::new(),
             unservable: None,
         };
-        match spec.protocol.as_str() {
-            "HTTP" => plan.protocol = Some(Protocol::Http),
-            "HTTPS" => plan.terminate_tls(index, certificates),
-            other => {
+        let mode = spec.tls.as_ref().and_then(|tls| tls.mode.as_deref()).unwrap_or("Terminate");
+        let mut terminates = false;
+        match (spec.protocol.as_str(), mode) {
+            ("HTTP", _) => plan.protocol = Some(Protocol::Http),
+            ("HTTPS" | "TLS", "Terminate") => {
+                terminates = true;
+                plan.protocol = Some(if spec.protocol == "TLS" { Protocol::Tls } else { Protocol::Https });
+                plan.terminate_tls(index, certificates);
+            }
+            ("TLS", "Passthrough") => plan.protocol = Some(Protocol::Tls),
+            ("HTTPS" | "TLS", mode) => {
                 let message = format!(
-                    "protocol \"{other}\" is not supported: set spec.listeners[{index}].protocol to HTTP or HTTPS"
+                    "TLS mode \"{mode}\" is not supported with {}: set spec.listeners[{index}].tls.mode to Terminate",
+                    spec.protocol
+                );
+                plan.not_accepted = Some(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
+            }
+            // Nothing in their bytes names a host.
+            ("TCP", _) => (plan.protocol, plan.hostname) = (Some(Protocol::Tcp), String::new()),
+            ("UDP", _) => (plan.protocol, plan.hostname) = (Some(Protocol::Udp), String::new()),
+            (other, _) => {
+                let message = format!(
+                    "protocol \"{other}\" is not supported: set spec.listeners[{index}].protocol to HTTP, HTTPS, TLS, \
+                     TCP or UDP"
                 );
                 plan.not_accepted = Some(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
             }
         }
-        if plan.protocol.is_some() {
-            plan.take_kinds(index);
+        if let Some(protocol) = plan.protocol {
+            plan.take_kinds(supported_kinds(protocol, terminates), index);
         }
         plan
     }
@@ -84,22 +146,17 @@ impl<'a> ListenerPlan<'a> {
     fn terminate_tls(&mut self, index: usize, certificates: &mut Certificates<'_>) {
         let field = format!("spec.listeners[{index}].tls");
         let tls = self.spec.tls.clone().unwrap_or_default();
-        if let Some(mode) = tls.mode.as_deref().filter(|mode| *mode != "Terminate") {
-            let message = format!("TLS mode \"{mode}\" is not supported with HTTPS: set {field}.mode to Terminate");
-            self.not_accepted = Some(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
-            return;
-        }
-        self.protocol = Some(Protocol::Https);
         let mut usable = Vec::new();
         for (at, reference) in tls.certificate_refs.iter().enumerate() {
             let at = format!("{field}.certificateRefs[{at}]");
-            match certificates.resolve(&self.gateway.namespace, reference, &at) {
+            match certificates.resolve(self.owner, reference, &at) {
                 Ok(certificate) => usable.push(certificate),
                 Err(problem) => self.unresolved.push(problem),
             }
         }
         if tls.certificate_refs.is_empty() {
-            let message = format!("an HTTPS listener needs a certificate: name a Secret in {field}.certificateRefs");
+            let message =
+                format!("a listener that terminates TLS needs a certificate: name a Secret in {field}.certificateRefs");
             self.unresolved.push(Problem::new(reason::INVALID_CERTIFICATE_REF, message));
         }
         if usable.is_empty() {
@@ -109,16 +166,16 @@ impl<'a> ListenerPlan<'a> {
         }
     }
 
-    fn take_kinds(&mut self, index: usize) {
+    fn take_kinds(&mut self, supported: &[&str], index: usize) {
         let allowed = &self.spec.allowed_routes.kinds;
         let ours = |kind: &str| RouteGroupKind { group: Some(GROUP.to_owned()), kind: kind.to_owned() };
         if allowed.is_empty() {
-            self.kinds = SUPPORTED_KINDS.iter().map(|kind| ours(kind)).collect();
+            self.kinds = supported.iter().map(|kind| ours(kind)).collect();
             return;
         }
         for (at, wanted) in allowed.iter().enumerate() {
             let group = wanted.group.as_deref().unwrap_or(GROUP);
-            if group == GROUP && SUPPORTED_KINDS.contains(&wanted.kind.as_str()) {
+            if group == GROUP && supported.contains(&wanted.kind.as_str()) {
                 let kind = ours(&wanted.kind);
                 if !self.kinds.contains(&kind) {
                     self.kinds.push(kind);
@@ -142,7 +199,7 @@ impl<'a> ListenerPlan<'a> {
         SeriesKey {
             gateway_namespace: self.gateway.namespace.clone(),
             gateway: self.gateway.name.clone(),
-            listener: self.spec.name.clone(),
+            listener: self.name.clone(),
             ..SeriesKey::default()
         }
     }
@@ -160,6 +217,12 @@ impl<'a> ListenerPlan<'a> {
         self.is_accepted() && self.unservable.is_none()
     }
 
+    /// The socket that it wants on this address.
+    pub fn socket(&self, address: IpAddr) -> Option<Socket> {
+        let transport = self.protocol?.transport();
+        Some(Socket { address: SocketAddr::new(address, self.spec.port), transport })
+    }
+
     /// `gateway` says what keeps the whole Gateway off the network.
     pub fn verdict(&self, addresses: &[IpAddr], gateway: Option<&Problem>) -> ListenerVerdict {
         let rejected = self.conflict.as_ref().or(self.not_accepted.as_ref());
@@ -175,7 +238,8 @@ impl<'a> ListenerPlan<'a> {
             Some(first) => Verdict::no(condition::RESOLVED_REFS, first.reason, told(&self.unresolved)),
             None => Verdict::yes(condition::RESOLVED_REFS, reason::RESOLVED_REFS, "all references resolve"),
         };
-        let kept_off = (rejected.map(|problem| (reason::INVALID, problem.message.clone())))
+        let kept_off = (self.conflict.as_ref().map(|problem| (problem.reason, problem.message.clone())))
+            .or_else(|| self.not_accepted.as_ref().map(|problem| (reason::INVALID, problem.message.clone())))
             .or_else(|| {
                 let why = self.unservable.as_ref()?;
                 Some((reason::INVALID, format!("{why}: {}", told(&self.unresolved))))
@@ -187,7 +251,7 @@ impl<'a> ListenerPlan<'a> {
         };
         let binds = match kept_off {
             Some(_) => BTreeSet::new(),
-            None => addresses.iter().map(|address| SocketAddr::new(*address, self.spec.port)).collect(),
+            None => addresses.iter().filter_map(|address| self.socket(*address)).collect(),
         };
         ListenerVerdict {
             name: self.spec.name.clone(),
@@ -197,84 +261,4 @@ impl<'a> ListenerPlan<'a> {
             binds,
         }
     }
-}
-
-/// Listeners of one Gateway that cannot be told apart: all of them are refused, for the spec
-/// allows no winner among them. Listeners of unsupported protocols are refused already.
-pub fn conflicts_within(listeners: &mut [ListenerPlan<'_>]) {
-    let mut by_port = HashMap::<u16, Vec<usize>>::new();
-    for (at, listener) in listeners.iter().enumerate() {
-        if listener.protocol.is_some() {
-            by_port.entry(listener.spec.port).or_default().push(at);
-        }
-    }
-    for (port, together) in by_port {
-        let first = together.first().and_then(|at| listeners.get(*at)).and_then(|listener| listener.protocol);
-        let mixed = together.iter().any(|at| listeners[*at].protocol != first);
-        let mut hostnames = HashMap::<String, usize>::new();
-        for at in &together {
-            *hostnames.entry(listeners[*at].hostname.clone()).or_default() += 1;
-        }
-        for at in together {
-            let listener = &mut listeners[at];
-            if mixed {
-                let message = format!(
-                    "listeners of this Gateway want port {port} for HTTP and for HTTPS: give each protocol its own port"
-                );
-                listener.conflict = Some(Problem::new(reason::PROTOCOL_CONFLICT, message));
-            } else if hostnames.get(&listener.hostname).is_some_and(|count| *count > 1) {
-                let message = format!(
-                    "listeners of this Gateway share port {port} and {}: give each its own hostname or port",
-                    named(&listener.hostname)
-                );
-                listener.conflict = Some(Problem::new(reason::HOSTNAME_CONFLICT, message));
-            }
-        }
-    }
-}
-
-/// Who holds which socket for which hostname, over all Gateways.
-#[derive(Default)]
-pub struct Sockets<'a>(HashMap<SocketAddr, Taken<'a>>);
-
-struct Taken<'a> {
-    protocol: Protocol,
-    gateway: &'a Key,
-    hostnames: HashMap<String, &'a Key>,
-}
-
-impl<'a> Sockets<'a> {
-    /// Gateways with the same static address share its sockets as long as their listeners can
-    /// be told apart. Where they cannot, the Gateway that comes here first keeps the place:
-    /// the older one, so that a newcomer never takes traffic away.
-    pub fn claim(&mut self, listener: &mut ListenerPlan<'a>, addresses: &[IpAddr]) {
-        let Some(protocol) = listener.protocol else { return };
-        let sockets = addresses.iter().map(|address| SocketAddr::new(*address, listener.spec.port));
-        for socket in sockets.clone() {
-            let Some(taken) = self.0.get(&socket) else { continue };
-            let (reason, holder, what) = if taken.protocol != protocol {
-                (reason::PROTOCOL_CONFLICT, taken.gateway, "another protocol".to_owned())
-            } else if let Some(holder) = taken.hostnames.get(&listener.hostname) {
-                (reason::HOSTNAME_CONFLICT, *holder, named(&listener.hostname))
-            } else {
-                continue;
-            };
-            let message = format!(
-                "Gateway \"{}\" in namespace \"{}\" is older and holds {socket} for {what}: use another address, port or \
-                 hostname",
-                holder.name, holder.namespace
-            );
-            listener.conflict = Some(Problem::new(reason, message));
-            return;
-        }
-        for socket in sockets {
-            let gateway = listener.gateway;
-            let taken = self.0.entry(socket).or_insert_with(|| Taken { protocol, gateway, hostnames: HashMap::new() });
-            taken.hostnames.insert(listener.hostname.clone(), gateway);
-        }
-    }
-}
-
-fn named(hostname: &str) -> String {
-    if hostname.is_empty() { "any hostname".to_owned() } else { format!("hostname \"{hostname}\"") }
 }

@@ -1,7 +1,7 @@
 //! HTTPRoutes: their rules, and what each parent has to hear about them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
@@ -16,6 +16,7 @@ use super::{
     gateways::GatewayPlan,
     hostnames,
     listeners::ListenerPlan,
+    parents::Parents,
     verdict::{Problem, condition, reason, told},
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
         route::{PathMatcher, ValueMatcher},
     },
     types::{
-        GROUP, HttpRoute, Key,
+        HttpRoute, Key,
         httproute::{HttpBackendRef, HttpMatch, HttpRule, NameValueMatch},
         refs::ParentRef,
     },
@@ -72,30 +73,19 @@ struct Problems {
 /// parent of ours, with a verdict for each of these parents.
 pub fn compile(
     set: &Set,
+    parents: &Parents,
     gateways: &mut [GatewayPlan<'_>],
     backends: &mut Backends<'_>,
     registry: &Registry,
 ) -> BTreeMap<Key, RouteVerdict> {
-    let positions: HashMap<Key, usize> =
-        super::gateways::by_key(gateways).into_iter().map(|(key, at)| (key.clone(), at)).collect();
     let mut verdicts = BTreeMap::new();
     for (key, route) in &set.http_routes {
-        let ours: Vec<_> = distinct(&route.spec.parent_refs)
-            .filter(|parent| parent.group == GROUP && parent.kind == "Gateway")
-            .filter_map(|parent| {
-                let namespace = parent.namespace.as_deref().unwrap_or(&key.namespace);
-                positions.get(&Key::new(namespace, &parent.name)).map(|at| (parent, *at))
-            })
-            .collect();
+        let ours = parents.ours(&key.namespace, &route.spec.parent_refs);
         if !ours.is_empty() {
             verdicts.insert(key.clone(), one(set, key, route, &ours, gateways, backends, registry));
         }
     }
     verdicts
-}
-
-fn distinct(parents: &[ParentRef]) -> impl Iterator<Item = &ParentRef> {
-    parents.iter().enumerate().filter(|(at, parent)| !parents[..*at].contains(parent)).map(|(_, parent)| parent)
 }
 
 fn one(

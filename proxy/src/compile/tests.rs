@@ -42,7 +42,11 @@ fn add(set: &mut Set, value: &Value) {
     match value["kind"].as_str().unwrap_or_default() {
         "GatewayClass" => drop(set.classes.insert(name, read(value))),
         "Gateway" => drop(set.gateways.insert(key, read(value))),
+        "ListenerSet" => drop(set.listener_sets.insert(key, read(value))),
         "HTTPRoute" => drop(set.http_routes.insert(key, read(value))),
+        "TLSRoute" => drop(set.tls_routes.insert(key, read(value))),
+        "TCPRoute" => drop(set.tcp_routes.insert(key, read(value))),
+        "UDPRoute" => drop(set.udp_routes.insert(key, read(value))),
         "ReferenceGrant" => drop(set.grants.insert(key, read(value))),
         "Namespace" => drop(set.namespaces.insert(name, read(value))),
         "Service" => drop(set.services.insert(key, read(value))),
@@ -147,7 +151,7 @@ spec:
 
 /// Route that takes a request on the first socket.
 fn taker(compiled: &Compiled, host: &str, path: &str) -> Option<String> {
-    let address = "127.0.64.1:80".parse().expect("an address");
+    let address: std::net::SocketAddr = "127.0.64.1:80".parse().expect("an address");
     let headers = http::HeaderMap::new();
     let head = RequestHead { host, method: &http::Method::GET, path, query: None, headers: &headers };
     match compiled.table.bind(address)?.find(&head) {

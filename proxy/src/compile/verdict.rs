@@ -32,6 +32,10 @@ pub mod reason {
     pub const INVALID_ROUTE_KINDS: &str = "InvalidRouteKinds";
     pub const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
     pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+    // ListenerSet
+    pub const NOT_ALLOWED: &str = "NotAllowed";
+    pub const PARENT_NOT_ACCEPTED: &str = "ParentNotAccepted";
+    pub const PARENT_NOT_PROGRAMMED: &str = "ParentNotProgrammed";
     // Route
     pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
     pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";

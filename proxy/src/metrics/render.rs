@@ -116,18 +116,31 @@ fn requests(text: &mut Text, used: &[(&SeriesKey, Totals)]) {
         }
     }
     text.family(metric::REQUEST_DURATION, "histogram", "Seconds from a request's head to the end of its response.");
-    for (key, totals) in used {
+    for (key, totals) in used.iter().filter(|(_, totals)| totals.requests > 0) {
         text.histogram(metric::REQUEST_DURATION, &labels(key), &totals.buckets, totals.seconds);
     }
-    let mut plain = |name, kind, help, value: fn(&Totals) -> u64| {
+    let mut plain = |name, kind, help, of: fn(&Totals) -> u64, value: fn(&Totals) -> u64| {
         text.family(name, kind, help);
-        for (key, totals) in used {
+        for (key, totals) in used.iter().filter(|(_, totals)| of(totals) > 0) {
             text.line(name, &labels(key), value(totals));
         }
     };
-    plain(metric::REQUEST_BYTES, "counter", "Bytes of request bodies.", |totals| totals.request_bytes);
-    plain(metric::RESPONSE_BYTES, "counter", "Bytes of response bodies.", |totals| totals.response_bytes);
-    plain(metric::REQUESTS_IN_FLIGHT, "gauge", "Requests that have started and not ended.", |totals| totals.in_flight);
+    let any = |totals: &Totals| totals.requests + totals.connections;
+    let from = "Bytes from clients: of request bodies, and of connections and datagrams passed on.";
+    plain(metric::REQUEST_BYTES, "counter", from, any, |totals| totals.request_bytes);
+    let to = "Bytes to clients: of response bodies, and of connections and datagrams passed on.";
+    plain(metric::RESPONSE_BYTES, "counter", to, any, |totals| totals.response_bytes);
+    let open = "Requests that have started and not ended.";
+    plain(metric::REQUESTS_IN_FLIGHT, "gauge", open, |totals| totals.requests, |totals| totals.in_flight);
+    let open = "Connections passed on, and flows of datagrams, that have not ended.";
+    let connections: fn(&Totals) -> u64 = |totals| totals.connections;
+    plain(metric::CONNECTIONS_IN_FLIGHT, "gauge", open, connections, |totals| totals.connections_in_flight);
+    text.family(metric::CONNECTIONS, "counter", "Connections passed on, and flows of datagrams, by route and backend.");
+    for (key, totals) in used.iter().filter(|(_, totals)| totals.connections > 0) {
+        let mut labels = labels(key).to_vec();
+        labels.extend(reason(key).map(|reason| (label::REASON, reason)));
+        text.line(metric::CONNECTIONS, &labels, totals.connections);
+    }
     text.family(metric::REQUESTS_MIRRORED, "counter", "Copies of requests sent to mirrors, by what was copied.");
     for (key, totals) in used.iter().filter(|(_, totals)| totals.mirrored > 0) {
         text.line(metric::REQUESTS_MIRRORED, &labels(key), totals.mirrored);

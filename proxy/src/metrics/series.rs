@@ -80,6 +80,8 @@ pub struct Series {
 struct Shard {
     started: AtomicU64,
     finished: AtomicU64,
+    opened: AtomicU64,
+    closed: AtomicU64,
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     nanos: AtomicU64,
@@ -94,7 +96,12 @@ struct Shard {
 /// Sum over the shards.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Totals {
+    /// Requests that have started.
+    pub requests: u64,
     pub in_flight: u64,
+    /// Connections, and flows of datagrams, that were passed on without looking into them.
+    pub connections: u64,
+    pub connections_in_flight: u64,
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub seconds: f64,
@@ -135,6 +142,25 @@ impl Series {
         }
     }
 
+    /// A connection whose bytes are passed on; `closed` ends it, on the same worker.
+    pub fn opened(&self, worker: usize) {
+        add(&self.shard(worker).opened, 1);
+    }
+
+    pub fn closed(&self, worker: usize) {
+        add(&self.shard(worker).closed, 1);
+    }
+
+    /// Bytes from the client, passed on.
+    pub fn received(&self, worker: usize, bytes: u64) {
+        add(&self.shard(worker).request_bytes, bytes);
+    }
+
+    /// Bytes to the client.
+    pub fn sent(&self, worker: usize, bytes: u64) {
+        add(&self.shard(worker).response_bytes, bytes);
+    }
+
     /// A connection to an endpoint was opened.
     pub fn connected(&self, worker: usize) {
         add(&self.shard(worker).connects, 1);
@@ -159,12 +185,14 @@ impl Series {
     /// `None` while nothing was ever counted.
     pub(crate) fn totals(&self) -> Option<Totals> {
         let mut totals = Totals::default();
-        let (mut started, mut finished, mut used) = (0u64, 0u64, false);
+        let (mut started, mut finished, mut closed, mut used) = (0u64, 0u64, 0u64, false);
         for shard in self.shards.iter().filter_map(OnceLock::get) {
             used = true;
             // Finished before started: what ends in between counts as still in flight.
             finished += shard.finished.load(Relaxed);
             started += shard.started.load(Relaxed);
+            closed += shard.closed.load(Relaxed);
+            totals.connections += shard.opened.load(Relaxed);
             totals.request_bytes += shard.request_bytes.load(Relaxed);
             totals.response_bytes += shard.response_bytes.load(Relaxed);
             totals.seconds += shard.nanos.load(Relaxed) as f64 / 1e9;
@@ -188,6 +216,8 @@ impl Series {
             *totals.codes.entry(*code).or_default() += count;
         }
         totals.in_flight = started.saturating_sub(finished);
+        totals.connections_in_flight = totals.connections.saturating_sub(closed);
+        totals.requests = started;
         used.then_some(totals)
     }
 }

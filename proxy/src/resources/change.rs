@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 
 use super::Set;
-use crate::types::{Gateway, GatewayClass, HttpRoute, Key, ReferenceGrant};
+use crate::types::{Gateway, GatewayClass, HttpRoute, Key, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute};
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,11 @@ mod tests;
 pub enum Kind {
     GatewayClass,
     Gateway,
+    ListenerSet,
     HttpRoute,
+    TlsRoute,
+    TcpRoute,
+    UdpRoute,
     ReferenceGrant,
     Namespace,
     Service,
@@ -30,10 +34,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::GatewayClass,
         Self::Gateway,
+        Self::ListenerSet,
         Self::HttpRoute,
+        Self::TlsRoute,
+        Self::TcpRoute,
+        Self::UdpRoute,
         Self::ReferenceGrant,
         Self::Namespace,
         Self::Service,
@@ -45,7 +53,11 @@ impl Kind {
         match self {
             Self::GatewayClass => "GatewayClass",
             Self::Gateway => "Gateway",
+            Self::ListenerSet => "ListenerSet",
             Self::HttpRoute => "HTTPRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::UdpRoute => "UDPRoute",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::Namespace => "Namespace",
             Self::Service => "Service",
@@ -65,7 +77,11 @@ impl fmt::Display for Kind {
 pub enum Change {
     GatewayClass(Op<GatewayClass>),
     Gateway(Op<Gateway>),
+    ListenerSet(Op<ListenerSet>),
     HttpRoute(Op<HttpRoute>),
+    TlsRoute(Op<TlsRoute>),
+    TcpRoute(Op<TcpRoute>),
+    UdpRoute(Op<UdpRoute>),
     ReferenceGrant(Op<ReferenceGrant>),
     Namespace(Op<Namespace>),
     Service(Op<Service>),
@@ -101,7 +117,11 @@ impl Change {
         match self {
             Self::GatewayClass(_) => Kind::GatewayClass,
             Self::Gateway(_) => Kind::Gateway,
+            Self::ListenerSet(_) => Kind::ListenerSet,
             Self::HttpRoute(_) => Kind::HttpRoute,
+            Self::TlsRoute(_) => Kind::TlsRoute,
+            Self::TcpRoute(_) => Kind::TcpRoute,
+            Self::UdpRoute(_) => Kind::UdpRoute,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::Namespace(_) => Kind::Namespace,
             Self::Service(_) => Kind::Service,
@@ -116,7 +136,11 @@ impl Set {
         match change {
             Change::GatewayClass(op) => fold(&mut self.classes, op),
             Change::Gateway(op) => fold(&mut self.gateways, op),
+            Change::ListenerSet(op) => fold(&mut self.listener_sets, op),
             Change::HttpRoute(op) => fold(&mut self.http_routes, op),
+            Change::TlsRoute(op) => fold(&mut self.tls_routes, op),
+            Change::TcpRoute(op) => fold(&mut self.tcp_routes, op),
+            Change::UdpRoute(op) => fold(&mut self.udp_routes, op),
             Change::ReferenceGrant(op) => fold(&mut self.grants, op),
             Change::Namespace(op) => fold(&mut self.namespaces, op),
             Change::Service(op) => fold(&mut self.services, op),
@@ -221,7 +245,11 @@ held!(GatewayClass, String, |key| key.name.clone(), same: |old, new| old.spec ==
 // Addresses follow `status.addresses`, but only ours and only at the next change of
 // configuration: a status write never moves a Gateway.
 held!(Gateway, Key, Key::clone, same: |old, new| old.spec == new.spec);
+held!(ListenerSet, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(HttpRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
+held!(TlsRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
+// One type for TCPRoute and UDPRoute.
+held!(TcpRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(ReferenceGrant, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(Namespace, String, |key| key.name.clone(), same: |_old, _new| true);
 held!(Service, Key, Key::clone, same: |old, new| old.spec == new.spec);

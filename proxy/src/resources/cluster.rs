@@ -49,7 +49,11 @@ pub fn watch(client: &Client, changes: &mpsc::Sender<Seen>) -> JoinSet<()> {
         match kind {
             Kind::GatewayClass => tasks.spawn(follow(client, changes, kind, Change::GatewayClass)),
             Kind::Gateway => tasks.spawn(follow(client, changes, kind, Change::Gateway)),
+            Kind::ListenerSet => tasks.spawn(follow(client, changes, kind, Change::ListenerSet)),
             Kind::HttpRoute => tasks.spawn(follow(client, changes, kind, Change::HttpRoute)),
+            Kind::TlsRoute => tasks.spawn(follow(client, changes, kind, Change::TlsRoute)),
+            Kind::TcpRoute => tasks.spawn(follow(client, changes, kind, Change::TcpRoute)),
+            Kind::UdpRoute => tasks.spawn(follow(client, changes, kind, Change::UdpRoute)),
             Kind::ReferenceGrant => tasks.spawn(follow(client, changes, kind, Change::ReferenceGrant)),
             Kind::Namespace => tasks.spawn(follow(client, changes, kind, Change::Namespace)),
             Kind::Service => tasks.spawn(follow(client, changes, kind, Change::Service)),
@@ -65,7 +69,11 @@ pub fn api_resources(kind: Kind) -> Vec<ApiResource> {
     let (group, plural, versions): (&str, &str, &[&str]) = match kind {
         Kind::GatewayClass => (GROUP, "gatewayclasses", &["v1"]),
         Kind::Gateway => (GROUP, "gateways", &["v1"]),
+        Kind::ListenerSet => (GROUP, "listenersets", &["v1"]),
         Kind::HttpRoute => (GROUP, "httproutes", &["v1"]),
+        Kind::TlsRoute => (GROUP, "tlsroutes", &["v1"]),
+        Kind::TcpRoute => (GROUP, "tcproutes", &["v1"]),
+        Kind::UdpRoute => (GROUP, "udproutes", &["v1"]),
         // Before 1.5 it was served as v1beta1 alone.
         Kind::ReferenceGrant => (GROUP, "referencegrants", &["v1", "v1beta1"]),
         Kind::Namespace => ("", "namespaces", &["v1"]),

@@ -125,6 +125,17 @@ pub(super) trait Graceful {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
+/// A connection that cannot know when it is idle: it ends by itself or is cut.
+pub(super) struct Opaque<F>(pub Pin<Box<F>>);
+
+impl<F: Future<Output = ()>> Graceful for Opaque<F> {
+    fn close_when_idle(&mut self) {}
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
 /// How hyper ends a connection.
 pub(super) trait Closing: Future {
     fn graceful(self: Pin<&mut Self>);

@@ -1,15 +1,6 @@
 //! HTTP on an accepted connection: from a request's head to the response that is sent.
 
-use std::{
-    cell::Cell,
-    convert::Infallible,
-    net::SocketAddr,
-    pin::Pin,
-    rc::Rc,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{cell::Cell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
@@ -22,12 +13,11 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::Sleep};
-use tokio_rustls::server::TlsStream;
 
 use super::{
     accesslog::Entry,
     body::{RequestBody, ResponseBody},
-    drain::{Closing, Drain, Graceful},
+    drain::{Closing, Drain, Opaque},
     filter, forward, mirror,
     record::Record,
     request, tls,
@@ -116,7 +106,7 @@ pub(super) async fn serve_plain(stream: TcpStream, connection: Rc<Connection>) {
         }
     };
     let mut h2 = None;
-    drain.run(Waiting(Box::pin(async { h2 = tokio::time::timeout(limit, look).await.ok().flatten() }))).await;
+    drain.run(Opaque(Box::pin(async { h2 = tokio::time::timeout(limit, look).await.ok().flatten() }))).await;
     match h2 {
         Some(true) => serve_h2(TokioIo::new(stream), connection).await,
         Some(false) => serve_h1(TokioIo::new(stream), connection).await,
@@ -124,18 +114,7 @@ pub(super) async fn serve_plain(stream: TcpStream, connection: Rc<Connection>) {
     }
 }
 
-/// A connection without a first byte: closing it loses nothing.
-struct Waiting<F>(Pin<Box<F>>);
-
-impl<F: Future<Output = ()>> Graceful for Waiting<F> {
-    fn close_when_idle(&mut self) {}
-
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-pub(super) async fn serve_tls(stream: TlsStream<TcpStream>, connection: Rc<Connection>) {
+pub(super) async fn serve_tls(stream: tls::Stream, connection: Rc<Connection>) {
     if tls::is_h2(&stream) {
         serve_h2(TokioIo::new(stream), connection).await;
     } else {
@@ -437,7 +416,7 @@ fn switched(
                 record.response_bytes = down;
             }
         };
-        drain.run(Waiting(Box::pin(carry))).await;
+        drain.run(Opaque(Box::pin(carry))).await;
         // The connection counts as open until here.
         drop(connection);
     });

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdUdpSocket},
     rc::Rc,
     sync::{
         Arc,
@@ -11,20 +11,26 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use socket2::{Domain, Socket as RawSocket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{drain::Drain, http, tls, worker::Shared};
+use super::{
+    drain::{Drain, Opaque},
+    hello::{self, Rewound},
+    http, tcp, tls,
+    worker::Shared,
+};
 use crate::{
     metrics::{Handshake, ListenerLabels},
-    table::Bind,
+    table::{self, Bind, Protocol, Transport},
 };
 
 const BACKLOG: i32 = 4096;
 
-/// What a new connection of this address gets.
+/// What a new connection of a socket gets.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct Serving {
     pub tls: Option<Arc<tls::Settings>>,
     pub connections: Arc<AtomicI64>,
 }
@@ -43,33 +49,52 @@ pub(super) fn labels(bind: &Bind) -> ListenerLabels {
     }
 }
 
-/// One SO_REUSEPORT socket a worker. A bind without that option comes first: it fails when
-/// another process listens there, even one that shares its port.
-pub(super) fn open(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
-    let probe = raw(address)?;
-    probe.bind(&address.into())?;
-    probe.listen(1)?;
-    drop(probe);
-    (0..workers)
-        .map(|_| {
-            let socket = raw(address)?;
-            socket.set_reuse_port(true)?;
-            socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
-            socket.set_nonblocking(true)?;
-            Ok(socket.into())
-        })
-        .collect()
+/// An open socket of one worker.
+pub(super) enum Opened {
+    Connections(StdListener),
+    Datagrams(StdUdpSocket),
 }
 
-fn raw(address: SocketAddr) -> io::Result<RawSocket> {
-    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Connections of an earlier process in TIME_WAIT do not hold the port.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+/// One SO_REUSEPORT socket a worker. A bind without that option comes first: it fails when
+/// another process listens there, even one that shares its port.
+pub(super) fn open(socket: table::Socket, workers: usize) -> io::Result<Vec<Opened>> {
+    let probe = raw(socket)?;
+    probe.bind(&socket.address.into())?;
+    if socket.transport == Transport::Tcp {
+        probe.listen(1)?;
     }
-    Ok(socket)
+    drop(probe);
+    let each = |_| {
+        let opened = raw(socket)?;
+        opened.set_reuse_port(true)?;
+        opened.bind(&socket.address.into())?;
+        opened.set_nonblocking(true)?;
+        Ok(match socket.transport {
+            Transport::Tcp => {
+                opened.listen(BACKLOG)?;
+                Opened::Connections(opened.into())
+            }
+            Transport::Udp => Opened::Datagrams(opened.into()),
+        })
+    };
+    (0..workers).map(each).collect()
+}
+
+fn raw(socket: table::Socket) -> io::Result<RawSocket> {
+    let type_ = match socket.transport {
+        Transport::Tcp => Type::STREAM,
+        Transport::Udp => Type::DGRAM,
+    };
+    let opened = RawSocket::new(Domain::for_address(socket.address), type_, None)?;
+    if socket.transport == Transport::Tcp {
+        // Connections of an earlier process in TIME_WAIT do not hold the port. For datagrams the
+        // option would take the port from whoever has it.
+        opened.set_reuse_address(true)?;
+    }
+    if socket.address.is_ipv6() {
+        opened.set_only_v6(true)?;
+    }
+    Ok(opened)
 }
 
 pub(super) async fn accept(socket: TcpListener, address: SocketAddr, drain: Rc<Drain>, shared: Rc<Shared>) {
@@ -111,8 +136,9 @@ impl Drop for Open {
 }
 
 fn start(stream: TcpStream, peer: SocketAddr, address: SocketAddr, drain: &Rc<Drain>, shared: &Rc<Shared>) {
+    let key = table::Socket::from(address);
     let Some((bind, socket)) =
-        shared.with_live(|live| Some((Arc::clone(live.bind(address)?), Arc::clone(live.sockets.get(&address)?))))
+        shared.with_live(|live| Some((Arc::clone(live.bind(key)?), Arc::clone(live.sockets.get(&key)?))))
     else {
         // Removed between the swap and the end of the accept loop.
         return;
@@ -122,29 +148,105 @@ fn start(stream: TcpStream, peer: SocketAddr, address: SocketAddr, drain: &Rc<Dr
     socket.connections.fetch_add(1, Relaxed);
     shared.connections.set(shared.connections.get() + 1);
     let open = Open { gauge: Arc::clone(&socket.connections), shared: Rc::clone(shared) };
-    let connection = http::Connection::new(bind, peer, socket.tls.is_some(), Rc::clone(drain), Rc::clone(shared), open);
-    let shared = Rc::clone(shared);
-    match &socket.tls {
-        None => {
-            tokio::task::spawn_local(http::serve_plain(stream, connection));
+    let accepted = Accepted { peer, bind, drain: Rc::clone(drain), shared: Rc::clone(shared), open };
+    match (accepted.bind.protocol, &socket.tls) {
+        (Protocol::Http, _) => drop(tokio::task::spawn_local(http::serve_plain(stream, accepted.http(false)))),
+        (Protocol::Https, Some(settings)) => {
+            drop(tokio::task::spawn_local(https(stream, Arc::clone(settings), accepted)));
         }
-        Some(settings) => {
-            let settings = Arc::clone(settings);
-            tokio::task::spawn_local(async move {
-                let accepting = tls::accept(&settings, stream);
-                let result = match tokio::time::timeout(shared.options.handshake_timeout, accepting).await {
-                    Ok(Ok(stream)) => {
-                        shared.registry.handshake(Handshake::Ok);
-                        return http::serve_tls(stream, connection).await;
-                    }
-                    Ok(Err(error)) => {
-                        tracing::debug!(%error, %peer, %address, "TLS handshake failed");
-                        Handshake::Failed
-                    }
-                    Err(_) => Handshake::Timeout,
-                };
-                shared.registry.handshake(result);
-            });
+        (Protocol::Https | Protocol::Tls, settings) => {
+            drop(tokio::task::spawn_local(by_server_name(stream, settings.clone(), accepted)));
+        }
+        (Protocol::Tcp | Protocol::Udp, _) => drop(tokio::task::spawn_local(accepted.pass_on(stream))),
+    }
+}
+
+/// A connection that nothing was read of yet.
+struct Accepted {
+    peer: SocketAddr,
+    bind: Arc<Bind>,
+    drain: Rc<Drain>,
+    shared: Rc<Shared>,
+    open: Open,
+}
+
+impl Accepted {
+    fn http(self, tls: bool) -> Rc<http::Connection> {
+        http::Connection::new(self.bind, self.peer, tls, self.drain, self.shared, self.open)
+    }
+
+    /// To the backends of the socket's only listener.
+    async fn pass_on(self, stream: TcpStream) {
+        let Self { bind, drain, shared, open, .. } = self;
+        let listener = bind.listeners.find("").next();
+        match listener.and_then(|listener| listener.streams.find("").next()) {
+            Some(rule) => drain.run(Opaque(Box::pin(tcp::forward(stream, rule, &shared)))).await,
+            None => {
+                let unmatched = listener.map_or(&bind.unmatched, |listener| &listener.unmatched);
+                tcp::refuse(&stream, unmatched, &shared);
+            }
+        }
+        drop(open);
+    }
+
+    /// Waits for `handshake`, counts how it ends and tells nobody else.
+    async fn handshake<T>(&self, handshake: impl Future<Output = io::Result<T>>) -> Option<T> {
+        let result = match tokio::time::timeout(self.shared.options.handshake_timeout, handshake).await {
+            Ok(Ok(done)) => {
+                self.shared.registry.handshake(Handshake::Ok);
+                return Some(done);
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, peer = %self.peer, address = %self.bind.address, "TLS handshake failed");
+                Handshake::Failed
+            }
+            Err(_) => Handshake::Timeout,
+        };
+        self.shared.registry.handshake(result);
+        None
+    }
+}
+
+async fn https(stream: TcpStream, settings: Arc<tls::Settings>, accepted: Accepted) {
+    let stream = Rewound::new(Bytes::new(), stream);
+    if let Some(stream) = accepted.handshake(tls::accept(&settings.http, stream)).await {
+        http::serve_tls(stream, accepted.http(true)).await;
+    }
+}
+
+/// What a socket of several kinds of listener does with a connection shows with its first message.
+async fn by_server_name(stream: TcpStream, settings: Option<Arc<tls::Settings>>, accepted: Accepted) {
+    let limit = accepted.shared.options.handshake_timeout;
+    let (stream, name) = match tokio::time::timeout(limit, hello::read(stream)).await {
+        Ok(Ok(read)) => read,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, peer = %accepted.peer, address = %accepted.bind.address, "no server name");
+            return accepted.shared.registry.handshake(Handshake::Failed);
+        }
+        Err(_) => return accepted.shared.registry.handshake(Handshake::Timeout),
+    };
+    let Some(listener) = accepted.bind.listeners.find(&name).next().cloned() else {
+        return tcp::refuse(stream.stream(), &accepted.bind.unmatched, &accepted.shared);
+    };
+    let terminating = settings.filter(|_| listener.tls.is_some());
+    match (listener.protocol, terminating) {
+        (Protocol::Https, Some(settings)) => {
+            if let Some(stream) = accepted.handshake(tls::accept(&settings.http, stream)).await {
+                http::serve_tls(stream, accepted.http(true)).await;
+            }
+        }
+        (_, terminating) => {
+            let Some(rule) = listener.streams.find(&name).next() else {
+                return tcp::refuse(stream.stream(), &listener.unmatched, &accepted.shared);
+            };
+            let drain = Rc::clone(&accepted.drain);
+            match terminating {
+                None => drain.run(Opaque(Box::pin(tcp::forward(stream, rule, &accepted.shared)))).await,
+                Some(settings) => {
+                    let Some(stream) = accepted.handshake(tls::accept(&settings.bytes, stream)).await else { return };
+                    drain.run(Opaque(Box::pin(tcp::forward(stream, rule, &accepted.shared)))).await;
+                }
+            }
         }
     }
 }

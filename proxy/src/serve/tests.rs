@@ -23,14 +23,15 @@ use super::*;
 use crate::{
     metrics::{Series, SeriesKey},
     table::{
-        Backend, Endpoints, HeaderEdits, HostMap, Listener, Mirror, Outcome, PathEdit, Picker, Redirect, Rewrite,
-        RouteId, RouteMatch, Routes, Rule, ServerTls, Target, Timeouts, UpstreamProtocol, route::PathMatcher,
+        Backend, Endpoints, HeaderEdits, HostMap, Listener, Mirror, Outcome, PathEdit, Picker, Protocol, Redirect,
+        Rewrite, RouteId, RouteMatch, Routes, Rule, ServerTls, Target, Timeouts, UpstreamProtocol, route::PathMatcher,
     },
     types::Key,
 };
 
 mod lifecycle;
 mod requests;
+mod streams;
 
 /// A port that was free a moment ago.
 fn free() -> SocketAddr {
@@ -122,8 +123,10 @@ fn bind(
     let listener = Listener {
         gateway: Key::new("infra", "edge"),
         name: "http".into(),
+        protocol,
         tls,
         routes,
+        streams: HostMap::default(),
         unmatched: series(registry, "", ""),
     };
     let mut listeners = HostMap::default();

@@ -9,10 +9,10 @@ use rustls::{
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use x509_parser::{extensions::GeneralName, prelude::FromDer};
 
+use super::hello::Rewound;
 use crate::{
     metrics::{CertificateExpiry, ListenerLabels},
     table::{Bind, CertificatePem, HostMap, Listener, ServerTls},
@@ -22,8 +22,11 @@ use crate::{
 /// resume their sessions.
 #[derive(Debug)]
 pub(super) struct Settings {
-    config: Arc<ServerConfig>,
-    /// What `config` was made from, by hostname.
+    /// For listeners that speak HTTP.
+    pub http: Arc<ServerConfig>,
+    /// For listeners that pass on what they decrypt: they choose no protocol by ALPN.
+    pub bytes: Arc<ServerConfig>,
+    /// What they were made from, by hostname.
     source: Vec<(String, Option<Arc<ServerTls>>)>,
     pub expiries: Vec<CertificateExpiry>,
 }
@@ -98,9 +101,10 @@ pub(super) fn settings(bind: &Bind, before: Option<&Arc<Settings>>) -> Result<Ar
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Resolver { by_host }));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
-    Ok(Arc::new(Settings { config: Arc::new(config), source, expiries }))
+    let bytes = Arc::new(config.clone());
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(Settings { http: Arc::new(config), bytes, source, expiries }))
 }
 
 fn certificate(pem: &CertificatePem, provider: &rustls::crypto::CryptoProvider) -> Result<(Certificate, i64), String> {
@@ -136,11 +140,14 @@ fn expiry(listener: &Listener, pem: &CertificatePem, not_after: i64) -> Certific
     }
 }
 
-pub(super) async fn accept(settings: &Settings, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-    TlsAcceptor::from(Arc::clone(&settings.config)).accept(stream).await
+/// A connection whose TLS ends here.
+pub(super) type Stream = TlsStream<Rewound>;
+
+pub(super) async fn accept(config: &Arc<ServerConfig>, stream: Rewound) -> std::io::Result<Stream> {
+    TlsAcceptor::from(Arc::clone(config)).accept(stream).await
 }
 
 /// What the client chose by ALPN.
-pub(super) fn is_h2(stream: &TlsStream<TcpStream>) -> bool {
+pub(super) fn is_h2(stream: &Stream) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }

@@ -120,7 +120,7 @@ impl Pool {
         None
     }
 
-    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, Failure> {
+    pub(super) async fn connect(&self, address: SocketAddr) -> Result<TcpStream, Failure> {
         let stream = match tokio::time::timeout(self.connect_timeout, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {

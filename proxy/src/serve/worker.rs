@@ -16,15 +16,23 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{Live, ServeOptions, accesslog::Log, drain::Drain, listener, request::Ids, upstream::Pool};
-use crate::metrics::Registry;
+use super::{
+    Live, ServeOptions,
+    accesslog::Log,
+    drain::Drain,
+    listener::{self, Opened},
+    request::Ids,
+    udp,
+    upstream::Pool,
+};
+use crate::{metrics::Registry, table::Socket};
 
 pub(super) enum Command {
     Rebind {
-        open: Vec<(SocketAddr, std::net::TcpListener)>,
-        remove: Vec<SocketAddr>,
+        open: Vec<(Socket, Opened)>,
+        remove: Vec<Socket>,
         /// Sockets that the runtime would not take.
-        done: oneshot::Sender<Vec<(SocketAddr, io::Error)>>,
+        done: oneshot::Sender<Vec<(Socket, io::Error)>>,
     },
     Shutdown {
         deadline: Instant,
@@ -94,26 +102,21 @@ async fn serve(seed: Seed, mut commands: mpsc::UnboundedReceiver<Command>) {
         connections: Cell::new(0),
     });
     tokio::task::spawn_local(reap(Rc::clone(&shared)));
-    let mut listening = HashMap::<SocketAddr, Rc<Drain>>::new();
+    let mut listening = HashMap::<Socket, Rc<Drain>>::new();
     while let Some(command) = commands.recv().await {
         match command {
             Command::Rebind { open, remove, done } => {
                 let mut failed = Vec::new();
-                for address in remove {
-                    if let Some(drain) = listening.remove(&address) {
+                for socket in remove {
+                    if let Some(drain) = listening.remove(&socket) {
                         drain.stopped().await;
                         tokio::task::spawn_local(wind_down(drain, Rc::clone(&shared)));
                     }
                 }
-                for (address, socket) in open {
-                    match tokio::net::TcpListener::from_std(socket) {
-                        Ok(socket) => {
-                            let drain = Drain::new();
-                            listening.insert(address, Rc::clone(&drain));
-                            let accepting = listener::accept(socket, address, drain, Rc::clone(&shared));
-                            tokio::task::spawn_local(accepting);
-                        }
-                        Err(error) => failed.push((address, error)),
+                for (socket, opened) in open {
+                    match serve_socket(socket.address, opened, &shared) {
+                        Ok(drain) => drop(listening.insert(socket, drain)),
+                        Err(error) => failed.push((socket, error)),
                     }
                 }
                 // Nobody waits any more when the caller was dropped.
@@ -138,6 +141,21 @@ async fn serve(seed: Seed, mut commands: mpsc::UnboundedReceiver<Command>) {
             }
         }
     }
+}
+
+fn serve_socket(address: SocketAddr, opened: Opened, shared: &Rc<Shared>) -> io::Result<Rc<Drain>> {
+    let drain = Drain::new();
+    match opened {
+        Opened::Connections(socket) => {
+            let socket = tokio::net::TcpListener::from_std(socket)?;
+            tokio::task::spawn_local(listener::accept(socket, address, Rc::clone(&drain), Rc::clone(shared)));
+        }
+        Opened::Datagrams(socket) => {
+            let socket = tokio::net::UdpSocket::from_std(socket)?;
+            tokio::task::spawn_local(udp::serve(socket, address, Rc::clone(&drain), Rc::clone(shared)));
+        }
+    }
+    Ok(drain)
 }
 
 /// Connections of a removed socket: asked to end, then closed when idle, then cut.

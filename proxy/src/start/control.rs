@@ -121,7 +121,7 @@ impl Control {
             }
             Some((socket, failure(&error)))
         });
-        state.failures = failures.collect::<BTreeMap<SocketAddr, _>>();
+        state.failures = failures.collect::<BindFailures>();
         state.verdicts = compiled.verdicts;
         self.registry.set_accepted_routes(accepted_routes(&state.verdicts));
         (self.on_applied)();
@@ -160,8 +160,10 @@ impl State {
         for (target, desired) in desired {
             let (Target::Gateway(key), Desired::Gateway(verdict)) = (target, desired) else { continue };
             let sockets = verdict.listeners.iter().flat_map(|listener| &listener.binds);
-            let ports: BTreeSet<u16> =
-                sockets.filter(|socket| !self.failures.contains_key(socket)).map(SocketAddr::port).collect();
+            let ports: BTreeSet<u16> = sockets
+                .filter(|socket| !self.failures.contains_key(socket))
+                .map(|socket| socket.address.port())
+                .collect();
             if !verdict.addresses.is_empty() && !ports.is_empty() {
                 serving.insert(key.clone(), (verdict.addresses.clone(), ports));
             }

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::IpAddr,
+    sync::Arc,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -11,14 +12,16 @@ use serde_json::{Value, json};
 use super::features;
 use crate::{
     compile::{
-        ClassVerdict, GatewayVerdict, ListenerVerdict, RouteVerdict, Verdict, Verdicts,
+        ClassVerdict, GatewayVerdict, ListenerSetVerdict, ListenerVerdict, RouteVerdict, Verdict, Verdicts,
         verdict::{condition, reason},
     },
     provision::host::IP_ADDRESS,
-    resources::Set,
+    resources::{Kind, RouteView, Set},
+    table::Socket,
     types::{
-        Gateway, GatewayClass, HttpRoute, Key,
+        Gateway, GatewayClass, Key, ListenerSet,
         gateway::{GatewayAddress, GatewayClassStatus, GatewayStatus, ListenerStatus, SupportedFeature},
+        listenerset::ListenerSetStatus,
         refs::{RouteParentStatus, RouteStatus},
     },
 };
@@ -54,13 +57,14 @@ pub enum BindFailure {
     Certificate(String),
 }
 
-pub type BindFailures = BTreeMap<SocketAddr, BindFailure>;
+pub type BindFailures = BTreeMap<Socket, BindFailure>;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     Class(String),
     Gateway(Key),
-    HttpRoute(Key),
+    ListenerSet(Key),
+    Route(Kind, Key),
 }
 
 /// What the status of one object has to say.
@@ -68,15 +72,23 @@ pub enum Target {
 pub enum Desired {
     Class(ClassVerdict),
     Gateway(GatewayVerdict),
-    HttpRoute(RouteVerdict),
+    ListenerSet(ListenerSetVerdict),
+    Route(RouteVerdict),
 }
 
 /// An object as the API last had it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Current {
-    Class(std::sync::Arc<GatewayClass>),
-    Gateway(std::sync::Arc<Gateway>),
-    HttpRoute(std::sync::Arc<HttpRoute>),
+    Class(Arc<GatewayClass>),
+    Gateway(Arc<Gateway>),
+    ListenerSet(Arc<ListenerSet>),
+    Route { version: Option<String>, status: Option<RouteStatus> },
+}
+
+impl From<RouteView<'_>> for Current {
+    fn from(route: RouteView<'_>) -> Self {
+        Self::Route { version: route.metadata.resource_version.clone(), status: route.status.cloned() }
+    }
 }
 
 impl Current {
@@ -84,17 +96,18 @@ impl Current {
         match target {
             Target::Class(name) => set.classes.get(name).cloned().map(Self::Class),
             Target::Gateway(key) => set.gateways.get(key).cloned().map(Self::Gateway),
-            Target::HttpRoute(key) => set.http_routes.get(key).cloned().map(Self::HttpRoute),
+            Target::ListenerSet(key) => set.listener_sets.get(key).cloned().map(Self::ListenerSet),
+            Target::Route(kind, key) => set.route(*kind, key).map(Self::from),
         }
     }
 
     pub fn resource_version(&self) -> Option<&str> {
-        let metadata = match self {
-            Self::Class(class) => &class.metadata,
-            Self::Gateway(gateway) => &gateway.metadata,
-            Self::HttpRoute(route) => &route.metadata,
-        };
-        metadata.resource_version.as_deref()
+        match self {
+            Self::Class(class) => class.metadata.resource_version.as_deref(),
+            Self::Gateway(gateway) => gateway.metadata.resource_version.as_deref(),
+            Self::ListenerSet(set) => set.metadata.resource_version.as_deref(),
+            Self::Route { version, .. } => version.as_deref(),
+        }
     }
 }
 
@@ -105,64 +118,80 @@ pub fn desired(set: &Set, verdicts: &Verdicts, failures: &BindFailures, controll
     let gateways = verdicts.gateways.iter().map(|(key, verdict)| {
         (Target::Gateway(key.clone()), Desired::Gateway(with_sockets(verdict.clone(), failures)))
     });
-    let routes = verdicts
-        .http_routes
-        .iter()
-        .map(|(key, verdict)| (Target::HttpRoute(key.clone()), Desired::HttpRoute(verdict.clone())));
+    let sets = verdicts.listener_sets.iter().map(|(key, verdict)| {
+        (Target::ListenerSet(key.clone()), Desired::ListenerSet(set_with_sockets(verdict.clone(), failures)))
+    });
+    let by_kind = verdicts.routes();
+    let routes = by_kind.iter().flat_map(|(kind, routes)| {
+        routes.iter().map(|(key, verdict)| (Target::Route(*kind, key.clone()), Desired::Route(verdict.clone())))
+    });
     // Routes that no longer name a parent of ours must not keep what we said about one.
-    let left = set.http_routes.iter().filter(|(key, route)| {
-        let parents = route.status.iter().flat_map(|status| &status.parents);
-        !verdicts.http_routes.contains_key(*key)
-            && parents.into_iter().any(|parent| parent.controller_name == controller)
+    let known = |kind: Kind, key: &Key| by_kind.iter().any(|(of, routes)| *of == kind && routes.contains_key(key));
+    let left = set.routes().filter(|(kind, key, route)| {
+        let mut parents = route.status.iter().flat_map(|status| &status.parents);
+        parents.any(|parent| parent.controller_name == controller) && !known(*kind, key)
     });
-    let left = left.map(|(key, route)| {
-        let nothing = RouteVerdict { generation: route.generation(), parents: Vec::new() };
-        (Target::HttpRoute(key.clone()), Desired::HttpRoute(nothing))
+    let left = left.map(|(kind, key, route)| {
+        let generation = route.metadata.generation.unwrap_or_default();
+        (Target::Route(kind, key.clone()), Desired::Route(RouteVerdict { generation, parents: Vec::new() }))
     });
-    classes.chain(gateways).chain(routes).chain(left).collect()
+    classes.chain(gateways).chain(sets).chain(routes).chain(left).collect()
 }
 
-/// Joins what compiling promised with what the sockets say.
-fn with_sockets(mut verdict: GatewayVerdict, failures: &BindFailures) -> GatewayVerdict {
-    let mut not_local = BTreeSet::new();
-    let mut unavailable = Vec::new();
-    for listener in &mut verdict.listeners {
+/// What the sockets say about one listener, or several.
+#[derive(Default)]
+struct Sockets {
+    not_local: BTreeSet<IpAddr>,
+    /// Names of listeners that cannot be served.
+    unavailable: Vec<String>,
+}
+
+impl Sockets {
+    fn join(&mut self, listener: &mut ListenerVerdict, failures: &BindFailures) {
         let failed = listener.binds.iter().filter_map(|socket| failures.get(socket).map(|failure| (*socket, failure)));
         let mut messages = Vec::new();
         for (socket, failure) in failed.collect::<Vec<_>>() {
             let message = match failure {
                 BindFailure::NotLocal => {
-                    not_local.insert(socket.ip());
-                    format!("{} is not an address of this host", socket.ip())
+                    self.not_local.insert(socket.address.ip());
+                    format!("{} is not an address of this host", socket.address.ip())
                 }
                 BindFailure::Unavailable(why) => {
                     let message = format!("cannot listen on {socket}: {why}");
                     set(&mut listener.conditions, condition::ACCEPTED, false, reason::PORT_UNAVAILABLE, &message);
-                    unavailable.push(listener.name.clone());
+                    self.unavailable.push(listener.name.clone());
                     message
                 }
                 BindFailure::Certificate(why) => {
-                    set(
-                        &mut listener.conditions,
-                        condition::RESOLVED_REFS,
-                        false,
-                        reason::INVALID_CERTIFICATE_REF,
-                        why,
-                    );
-                    unavailable.push(listener.name.clone());
+                    let reason = reason::INVALID_CERTIFICATE_REF;
+                    set(&mut listener.conditions, condition::RESOLVED_REFS, false, reason, why);
+                    self.unavailable.push(listener.name.clone());
                     why.clone()
                 }
             };
             messages.push(message);
         }
+        self.unavailable.dedup();
         if !messages.is_empty() {
             set(&mut listener.conditions, condition::PROGRAMMED, false, reason::INVALID, &messages.join("; "));
         }
     }
-    if not_local.is_empty() && unavailable.is_empty() {
+
+    fn all_open(&self) -> bool {
+        self.not_local.is_empty() && self.unavailable.is_empty()
+    }
+}
+
+/// Joins what compiling promised with what the sockets say.
+fn with_sockets(mut verdict: GatewayVerdict, failures: &BindFailures) -> GatewayVerdict {
+    let mut sockets = Sockets::default();
+    for listener in &mut verdict.listeners {
+        sockets.join(listener, failures);
+    }
+    if sockets.all_open() {
         return verdict;
     }
-    unavailable.dedup();
+    let Sockets { not_local, unavailable } = sockets;
     let serving = verdict.listeners.iter().any(is_programmed);
     if !unavailable.is_empty() {
         let message = format!("listener {} cannot be served, see its own conditions", unavailable.join(", "));
@@ -180,6 +209,24 @@ fn with_sockets(mut verdict: GatewayVerdict, failures: &BindFailures) -> Gateway
             "this host does not have the address {list}; add it to an interface, or change spec.addresses or --address-pool"
         );
         set(&mut verdict.conditions, condition::PROGRAMMED, false, reason::ADDRESS_NOT_USABLE, &message);
+    }
+    verdict
+}
+
+fn set_with_sockets(mut verdict: ListenerSetVerdict, failures: &BindFailures) -> ListenerSetVerdict {
+    let mut sockets = Sockets::default();
+    for listener in &mut verdict.listeners {
+        sockets.join(listener, failures);
+    }
+    if !sockets.all_open() && holds(&verdict.conditions, condition::ACCEPTED) {
+        let serving = verdict.listeners.iter().any(is_programmed);
+        let message = "a listener cannot be served, see its own conditions";
+        if !sockets.unavailable.is_empty() {
+            set(&mut verdict.conditions, condition::ACCEPTED, serving, reason::LISTENERS_NOT_VALID, message);
+        }
+        if !serving {
+            set(&mut verdict.conditions, condition::PROGRAMMED, false, reason::LISTENERS_NOT_VALID, message);
+        }
     }
     verdict
 }
@@ -212,12 +259,23 @@ pub fn patch(desired: &Desired, current: &Current, controller: &str, now: &Time)
             let old = gateway.status.clone().unwrap_or_default();
             let new = gateway_status(verdict, &old, now);
             // An empty list has to be in the patch, or the old one would stay.
-            (gateway.status.is_none() || new != old).then(
-                || json!({ "addresses": new.addresses, "conditions": new.conditions, "listeners": new.listeners }),
-            )?
+            (gateway.status.is_none() || new != old).then(|| {
+                json!({
+                    "addresses": new.addresses,
+                    "conditions": new.conditions,
+                    "listeners": new.listeners,
+                    "attachedListenerSets": new.attached_listener_sets,
+                })
+            })?
         }
-        (Desired::HttpRoute(verdict), Current::HttpRoute(route)) => {
-            let old = route.status.clone().unwrap_or_default();
+        (Desired::ListenerSet(verdict), Current::ListenerSet(set)) => {
+            let old = set.status.clone().unwrap_or_default();
+            let new = listener_set_status(verdict, &old, now);
+            (set.status.is_none() || new != old)
+                .then(|| json!({ "conditions": new.conditions, "listeners": new.listeners }))?
+        }
+        (Desired::Route(verdict), Current::Route { status, .. }) => {
+            let old = status.clone().unwrap_or_default();
             let new = route_status(verdict, &old, controller, now);
             (new != old).then(|| json!(new))?
         }
@@ -242,22 +300,33 @@ fn gateway_status(verdict: &GatewayVerdict, old: &GatewayStatus, now: &Time) -> 
         .addresses
         .iter()
         .map(|address| GatewayAddress { type_: Some(IP_ADDRESS.to_owned()), value: address.to_string() });
-    let listeners = verdict.listeners.iter().map(|listener| {
-        let before = old.listeners.iter().find(|old| old.name == listener.name);
+    GatewayStatus {
+        addresses: addresses.collect(),
+        conditions: merged(&verdict.conditions, &old.conditions, verdict.generation, now),
+        listeners: listeners(&verdict.listeners, &old.listeners, verdict.generation, now),
+        attached_listener_sets: verdict.attached_listener_sets,
+    }
+}
+
+fn listener_set_status(verdict: &ListenerSetVerdict, old: &ListenerSetStatus, now: &Time) -> ListenerSetStatus {
+    ListenerSetStatus {
+        conditions: merged(&verdict.conditions, &old.conditions, verdict.generation, now),
+        listeners: listeners(&verdict.listeners, &old.listeners, verdict.generation, now),
+    }
+}
+
+fn listeners(verdicts: &[ListenerVerdict], old: &[ListenerStatus], generation: i64, now: &Time) -> Vec<ListenerStatus> {
+    let listener = |listener: &ListenerVerdict| {
+        let before = old.iter().find(|old| old.name == listener.name);
         let conditions = before.map_or(&[][..], |before| &before.conditions);
         ListenerStatus {
             name: listener.name.clone(),
             supported_kinds: listener.supported_kinds.clone(),
             attached_routes: listener.attached_routes,
-            conditions: merged(&listener.conditions, conditions, verdict.generation, now),
+            conditions: merged(&listener.conditions, conditions, generation, now),
         }
-    });
-    GatewayStatus {
-        addresses: addresses.collect(),
-        conditions: merged(&verdict.conditions, &old.conditions, verdict.generation, now),
-        listeners: listeners.collect(),
-        attached_listener_sets: old.attached_listener_sets,
-    }
+    };
+    verdicts.iter().map(listener).collect()
 }
 
 /// Entries of other controllers keep their place and their words.

@@ -1,7 +1,7 @@
 //! `GatewayClass.status.supportedFeatures`: what conformance tests may expect of us.
 
 /// Sorted by name, as the API wants it. Names are those of the Gateway API's feature list.
-pub const SUPPORTED: [&str; 28] = [
+pub const SUPPORTED: [&str; 35] = [
     "Gateway",
     "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
@@ -15,6 +15,7 @@ pub const SUPPORTED: [&str; 28] = [
     "HTTPRouteBackendProtocolWebSocket",
     "HTTPRouteBackendRequestHeaderModification",
     "HTTPRouteBackendTimeout",
+    "HTTPRouteDestinationPortMatching",
     "HTTPRouteHostRewrite",
     "HTTPRouteMethodMatching",
     "HTTPRouteNamedRouteRule",
@@ -29,7 +30,13 @@ pub const SUPPORTED: [&str; 28] = [
     "HTTPRouteRequestTimeout",
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteSchemeRedirect",
+    "ListenerSet",
     "ReferenceGrant",
+    "TCPRoute",
+    "TLSRoute",
+    "TLSRouteModeMixed",
+    "TLSRouteModeTerminate",
+    "UDPRoute",
 ];
 
 #[cfg(test)]

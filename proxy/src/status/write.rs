@@ -23,6 +23,7 @@ use super::conditions::{Current, Desired, Target, patch};
 use crate::{
     contract::{METRICS_URL_ANNOTATION, STATUS_MANAGER},
     resources::{Kind, Set, cluster::api_resources},
+    types::{Object, refs::RouteStatus},
 };
 
 /// Writes at a time: enough to keep up with a change to a thousand routes, too few to bother an API.
@@ -251,7 +252,8 @@ fn api(client: Client, target: &Target) -> (Api<DynamicObject>, String) {
             return (Api::all_with(client, resource), name.clone());
         }
         Target::Gateway(key) => (Kind::Gateway, key),
-        Target::HttpRoute(key) => (Kind::HttpRoute, key),
+        Target::ListenerSet(key) => (Kind::ListenerSet, key),
+        Target::Route(kind, key) => (*kind, key),
     };
     (Api::namespaced_with(client, &key.namespace, &api_resources(kind)[0]), key.name.clone())
 }
@@ -264,6 +266,10 @@ fn read(target: &Target, object: DynamicObject) -> Result<Current, String> {
     Ok(match target {
         Target::Class(_) => Current::Class(typed(object)?),
         Target::Gateway(_) => Current::Gateway(typed(object)?),
-        Target::HttpRoute(_) => Current::HttpRoute(typed(object)?),
+        Target::ListenerSet(_) => Current::ListenerSet(typed(object)?),
+        Target::Route(..) => {
+            let route: Arc<Object<serde::de::IgnoredAny, RouteStatus>> = typed(object)?;
+            Current::Route { version: route.metadata.resource_version.clone(), status: route.status.clone() }
+        }
     })
 }

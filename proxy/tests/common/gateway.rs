@@ -123,7 +123,8 @@ impl Gateway {
 
     pub fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
         let (group, version) = match kind {
-            "Gateway" | "GatewayClass" | "HTTPRoute" | "ReferenceGrant" => ("gateway.networking.k8s.io", "v1"),
+            "Gateway" | "GatewayClass" | "ListenerSet" | "ReferenceGrant" => ("gateway.networking.k8s.io", "v1"),
+            route if route.ends_with("Route") => ("gateway.networking.k8s.io", "v1"),
             "EndpointSlice" => ("discovery.k8s.io", "v1"),
             _ => ("", "v1"),
         };

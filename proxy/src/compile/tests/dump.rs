@@ -33,25 +33,44 @@ fn verdicts(out: &mut String, all: &Verdicts) -> std::fmt::Result {
     for (key, gateway) in &all.gateways {
         writeln!(out, "  {key}:\n    addresses: {:?}\n    conditions:", gateway.addresses)?;
         conditions(out, "    ", &gateway.conditions)?;
-        for listener in &gateway.listeners {
-            let kinds: Vec<_> = listener.supported_kinds.iter().map(|kind| kind.kind.as_str()).collect();
-            writeln!(out, "    listener {}:", listener.name)?;
-            writeln!(out, "      kinds: {kinds:?}\n      attachedRoutes: {}", listener.attached_routes)?;
-            writeln!(out, "      binds: {:?}", listener.binds)?;
-            conditions(out, "      ", &listener.conditions)?;
+        if let Some(count) = gateway.attached_listener_sets {
+            writeln!(out, "    attachedListenerSets: {count}")?;
         }
+        listeners(out, &gateway.listeners)?;
+    }
+    if !all.listener_sets.is_empty() {
+        writeln!(out, "listenerSets:")?;
+    }
+    for (key, set) in &all.listener_sets {
+        writeln!(out, "  {key}:\n    conditions:")?;
+        conditions(out, "    ", &set.conditions)?;
+        listeners(out, &set.listeners)?;
     }
     writeln!(out, "routes:")?;
-    for (key, route) in &all.http_routes {
-        writeln!(out, "  {key}:")?;
+    let routes = all.routes().into_iter().flat_map(|(kind, routes)| routes.iter().map(move |one| (kind, one)));
+    for (kind, (key, route)) in routes {
+        let kind = if kind == Kind::HttpRoute { String::new() } else { format!("{kind} ") };
+        writeln!(out, "  {kind}{key}:")?;
         for one in &route.parents {
             let parent = &one.parent;
             let namespace = parent.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
             let section = parent.section_name.as_ref().map(|name| format!(" section {name}")).unwrap_or_default();
             let port = parent.port.map(|port| format!(" port {port}")).unwrap_or_default();
-            writeln!(out, "    parent {namespace}{}{section}{port}:", parent.name)?;
+            let kind = if parent.kind == "Gateway" { "" } else { "ListenerSet " };
+            writeln!(out, "    parent {kind}{namespace}{}{section}{port}:", parent.name)?;
             conditions(out, "    ", &one.conditions)?;
         }
+    }
+    Ok(())
+}
+
+fn listeners(out: &mut String, all: &[ListenerVerdict]) -> std::fmt::Result {
+    for listener in all {
+        let kinds: Vec<_> = listener.supported_kinds.iter().map(|kind| kind.kind.as_str()).collect();
+        writeln!(out, "    listener {}:", listener.name)?;
+        writeln!(out, "      kinds: {kinds:?}\n      attachedRoutes: {}", listener.attached_routes)?;
+        writeln!(out, "      binds: {:?}", listener.binds)?;
+        conditions(out, "      ", &listener.conditions)?;
     }
     Ok(())
 }
@@ -59,12 +78,25 @@ fn verdicts(out: &mut String, all: &Verdicts) -> std::fmt::Result {
 fn table(out: &mut String, table: &Table) -> std::fmt::Result {
     writeln!(out, "table:")?;
     for bind in &table.binds {
-        writeln!(out, "  {} {:?}:", bind.address, bind.protocol)?;
+        writeln!(out, "  {} {:?}:", bind.socket(), bind.protocol)?;
         for (hostname, listener) in bind.listeners.iter() {
             let secrets: Vec<_> =
                 listener.tls.iter().flat_map(|tls| &tls.certificates).map(|one| one.secret.to_string()).collect();
             let tls = if secrets.is_empty() { String::new() } else { format!(" tls {secrets:?}") };
             writeln!(out, "    listener {}/{} {hostname:?}{tls}:", listener.gateway, listener.name)?;
+            for (hostname, stream) in listener.streams.iter() {
+                let id = &stream.route;
+                writeln!(out, "      stream {hostname:?}:\n        {} {}", id.kind, id.key)?;
+                for (weight, one) in stream.backends.weighted() {
+                    writeln!(
+                        out,
+                        "          backend {}:{} weight {weight}: {}",
+                        one.key,
+                        one.port,
+                        target(&one.target)
+                    )?;
+                }
+            }
             for (hostname, routes) in listener.routes.iter() {
                 writeln!(out, "      host {hostname:?}:")?;
                 for one in routes.matches() {
@@ -149,12 +181,15 @@ fn rule(out: &mut String, rule: &Rule) -> std::fmt::Result {
     }
 }
 
-fn backend(out: &mut String, indent: &str, weight: u64, one: &Backend) -> std::fmt::Result {
-    let target = match &one.target {
+fn target(target: &Target) -> String {
+    match target {
         Target::Endpoints(all) => endpoints(all),
         Target::Fail(status, why) => format!("fail {} {why:?}", status.as_u16()),
-    };
-    writeln!(out, "{indent}backend {}:{} weight {weight}: {target}", one.key, one.port)?;
+    }
+}
+
+fn backend(out: &mut String, indent: &str, weight: u64, one: &Backend) -> std::fmt::Result {
+    writeln!(out, "{indent}backend {}:{} weight {weight}: {}", one.key, one.port, target(&one.target))?;
     let indent = &format!("{indent}  ");
     edits(out, indent, "request headers", &one.request_headers)?;
     edits(out, indent, "response headers", &one.response_headers)?;

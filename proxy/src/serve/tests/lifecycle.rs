@@ -61,14 +61,14 @@ async fn ports_of_others_are_reported() {
         Table { generation: 1, binds }
     };
     let outcomes = data.apply(binds()).await;
-    assert!(matches!(outcomes[&taken], Err(BindError::InUse(address)) if address == taken), "{outcomes:?}");
-    assert!(matches!(outcomes[&foreign], Err(BindError::NotLocal(_))), "{outcomes:?}");
-    assert!(outcomes[&good].is_ok(), "{outcomes:?}");
+    assert!(matches!(outcomes[&taken.into()], Err(BindError::InUse(address)) if address == taken), "{outcomes:?}");
+    assert!(matches!(outcomes[&foreign.into()], Err(BindError::NotLocal(_))), "{outcomes:?}");
+    assert!(outcomes[&good.into()].is_ok(), "{outcomes:?}");
     let mut client = Client::connect(good).await;
     assert_eq!(client.send(Request::get("/").header("host", "h").body(Full::default()).unwrap()).await.0, 404);
     drop(other);
     let outcomes = data.apply(binds()).await;
-    assert!(outcomes[&taken].is_ok(), "the next apply tries again: {outcomes:?}");
+    assert!(outcomes[&taken.into()].is_ok(), "the next apply tries again: {outcomes:?}");
     // The old connection lives on.
     assert_eq!(client.send(Request::get("/").header("host", "h").body(Full::default()).unwrap()).await.0, 404);
 }
@@ -124,7 +124,7 @@ async fn shutdown_lets_requests_finish_and_cuts_the_rest() {
     assert!(never.await.unwrap().is_err());
 }
 
-fn certificate(host: &str) -> (Arc<ServerTls>, rustls_pki_types::CertificateDer<'static>) {
+pub(super) fn certificate(host: &str) -> (Arc<ServerTls>, rustls_pki_types::CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
     let pem = CertificatePem {
         secret: Key::new("infra", "tls"),
@@ -143,7 +143,7 @@ async fn https_by_server_name_and_alpn() {
     let address = free();
     let rules = vec![("", "/", forward(&registry, &[echo.address]))];
     let outcomes = data.apply(Table { generation: 1, binds: vec![bind(&registry, address, Some(tls), rules)] }).await;
-    assert!(outcomes[&address].is_ok(), "{outcomes:?}");
+    assert!(outcomes[&address.into()].is_ok(), "{outcomes:?}");
     let mut roots = rustls::RootCertStore::empty();
     roots.add(root).unwrap();
     for (alpn, version) in [(&b"h2"[..], "h2"), (&b"http/1.1"[..], "h1")] {

@@ -3,7 +3,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::{compile::ParentVerdict, types::refs::ParentRef};
+use crate::{
+    compile::ParentVerdict,
+    types::{HttpRoute, refs::ParentRef},
+};
 
 const US: &str = "gwtop.dev/gwproxy";
 
@@ -24,7 +27,7 @@ fn verdict(generation: i64, parents: &[(&str, bool)]) -> Desired {
         parent: parent(name),
         conditions: vec![says(condition::ACCEPTED, *accepted, reason::ACCEPTED)],
     });
-    Desired::HttpRoute(RouteVerdict { generation, parents: parents.collect() })
+    Desired::Route(RouteVerdict { generation, parents: parents.collect() })
 }
 
 fn route(status: &Value) -> HttpRoute {
@@ -44,7 +47,7 @@ fn patched(route_before: &HttpRoute, patch: &Value) -> HttpRoute {
 }
 
 fn write(route: &HttpRoute, desired: &Desired, now: &str) -> Option<Value> {
-    patch(desired, &Current::HttpRoute(Arc::new(route.clone())), US, &at(now))
+    patch(desired, &Current::from(RouteView::from(route)), US, &at(now))
 }
 
 #[test]
@@ -103,10 +106,14 @@ fn a_route_that_left_us_is_cleaned_and_a_foreign_one_is_left_alone() {
     }
     let desired = desired(&set, &Verdicts::default(), &BindFailures::new(), US);
     assert_eq!(desired.len(), 1);
-    let target = Target::HttpRoute(Key::new("shop", "left"));
+    let target = Target::Route(Kind::HttpRoute, Key::new("shop", "left"));
     let patch =
         patch(&desired[&target], &Current::of(&set, &target).unwrap(), US, &at("2026-01-01T00:00:00Z")).unwrap();
     assert_eq!(patch["status"]["parents"], json!([]));
+}
+
+fn socket(text: &str) -> Socket {
+    text.parse::<std::net::SocketAddr>().unwrap().into()
 }
 
 fn listener(name: &str, binds: &[&str]) -> ListenerVerdict {
@@ -118,7 +125,7 @@ fn listener(name: &str, binds: &[&str]) -> ListenerVerdict {
             says(condition::ACCEPTED, true, reason::ACCEPTED),
             says(condition::PROGRAMMED, true, reason::PROGRAMMED),
         ],
-        binds: binds.iter().map(|bind| bind.parse().unwrap()).collect(),
+        binds: binds.iter().map(|bind| socket(bind)).collect(),
     }
 }
 
@@ -131,6 +138,7 @@ fn gateway(listeners: Vec<ListenerVerdict>) -> GatewayVerdict {
             says(condition::PROGRAMMED, true, reason::PROGRAMMED),
         ],
         listeners,
+        attached_listener_sets: None,
     }
 }
 
@@ -139,7 +147,7 @@ fn summary(conditions: &[Verdict]) -> Vec<(&str, bool, &str)> {
 }
 
 fn failures(of: &[(&str, BindFailure)]) -> BindFailures {
-    of.iter().map(|(socket, failure)| (socket.parse().unwrap(), failure.clone())).collect()
+    of.iter().map(|(socket, failure)| (self::socket(socket), failure.clone())).collect()
 }
 
 #[test]

@@ -51,6 +51,8 @@ fn listener(name: &str, routes: Vec<(&str, Vec<RouteMatch>)>) -> Arc<Listener> {
         map.insert(host, Routes::new(matches));
     }
     Arc::new(Listener {
+        protocol: super::super::Protocol::Http,
+        streams: HostMap::default(),
         gateway: Key::new("ns", "gw"),
         name: name.to_owned(),
         tls: None,
