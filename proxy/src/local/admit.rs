@@ -1,5 +1,5 @@
-//! Where a kind's own rules meet the API: the server calls [`Admit`] once per write, before the
-//! object is stored.
+//! Where a kind's own rules meet the API: the server reads each body with [`Admit::decode`], and
+//! calls [`Admit::admit`] once per write, before the object is stored.
 
 use serde_json::Value;
 
@@ -9,9 +9,17 @@ use serde_json::Value;
 /// is returned. `old` is the stored object on updates and `None` on creation. A kind the
 /// implementation does not know is left alone and is never refused.
 pub trait Admit: Send + Sync {
+    /// Reads a body as its kind: unknown fields are removed and returned. Fails in the decoder's
+    /// words where a value has the wrong type. Custom kinds leave everything but their metadata
+    /// to [`Admit::admit`].
+    fn decode(&self, _group: &str, _version: &str, _kind: &str, _object: &mut Value) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    /// The version whose rules count is the object's `apiVersion`.
     fn admit(&self, group: &str, kind: &str, object: &mut Value, old: Option<&Value>) -> Admitted;
 
-    /// The OpenAPI schema of the kind, for `/openapi/v3`; kinds without one accept any field.
+    /// The structural schema of the kind, without references; kinds without one accept any field.
     fn schema(&self, _group: &str, _kind: &str) -> Option<Value> {
         None
     }

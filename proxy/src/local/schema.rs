@@ -13,6 +13,7 @@ use super::{
 };
 use crate::types::{self, GROUP};
 use core::Definitions;
+use typed::Types;
 
 pub(super) mod core;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod facts;
 mod inline;
 #[cfg(test)]
 mod tests;
+mod typed;
 
 /// Schemas by group and kind. Kinds without one are admitted as they are.
 #[derive(Debug)]
@@ -86,8 +88,22 @@ impl Admit for Schemas {
         Some(schema)
     }
 
+    fn decode(&self, group: &str, version: &str, kind: &str, object: &mut Value) -> Result<Vec<String>, String> {
+        let found = match Definitions::get().name(group, version, kind) {
+            Some(name) => Types::get().decode(name, object),
+            None => Types::get().decode_metadata(object),
+        };
+        found.error.map_or(Ok(found.unknown), Err)
+    }
+
     fn admit(&self, group: &str, kind: &str, object: &mut Value, old: Option<&Value>) -> Admitted {
-        let Some(kind) = self.find(group, kind) else { return Admitted::default() };
+        let Some(kind) = self.find(group, kind) else {
+            let version = object["apiVersion"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default();
+            if let Some(name) = Definitions::get().name(group, version, kind) {
+                Types::get().fill(name, object);
+            }
+            return Admitted::default();
+        };
         let unknown = kind.node.prune(object);
         kind.node.fill_defaults(object);
         let found = kind.node.validate(object);

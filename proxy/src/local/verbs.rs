@@ -79,17 +79,19 @@ impl Resources {
         let dry_run = options.dry_run;
         let change = move |txn: &mut Txn<'_>| {
             let Target { kind, version, namespace } = &owned;
+            let mut body = body;
+            let mut unknown = decode(&*admit, &owned, &mut body, &options)?;
             let mut object = fresh(&owned, body)?;
             check_namespace(txn, kind, namespace, name_of(&object))?;
             if kind.ephemeral {
-                let unknown = accept(&*admit, kind, txn, &mut object, None, &options)?;
+                unknown.extend(accept(&*admit, kind, txn, &mut object, None, &options)?);
                 return Ok(Written { object, unknown });
             }
             let errors = names::check(kind, &object);
             if !errors.is_empty() {
                 return Err(StatusError::invalid(kind, name_of(&object), &errors));
             }
-            let unknown = accept(&*admit, kind, txn, &mut object, None, &options)?;
+            unknown.extend(accept(&*admit, kind, txn, &mut object, None, &options)?);
             let key = kind.key(namespace, name_of(&object));
             if txn.get(&key).is_some() {
                 return Err(StatusError::already_exists(kind, &key.name));
@@ -159,8 +161,9 @@ impl Resources {
             let Target { kind, version, .. } = &target;
             let old = txn.get(&key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
             let mut object = change(as_version(&old, kind, version))?;
+            let mut unknown = decode(&*this.admit, &target, &mut object, &options)?;
             check_revision(kind, &key.name, &object, &old)?;
-            retain(kind, &mut object, &old, status)?;
+            retain(&target, &mut object, &old, status)?;
             if object["metadata"]["name"] != old["metadata"]["name"] {
                 return Err(StatusError::bad_request("the name of the object does not match the name on the URL"));
             }
@@ -169,7 +172,7 @@ impl Resources {
             if !errors.is_empty() {
                 return Err(StatusError::invalid(kind, &key.name, &errors));
             }
-            let unknown = accept(&*this.admit, kind, txn, &mut object, Some(&old), &options)?;
+            unknown.extend(accept(&*this.admit, kind, txn, &mut object, Some(&old), &options)?);
             count_generation(kind, &mut object, &old);
             let stored = txn.put(key.clone(), object);
             remove::settle(txn, &this.registry, &key)?;
@@ -259,12 +262,12 @@ pub(super) fn as_version(object: &Value, kind: &Kind, version: &str) -> Value {
     object
 }
 
-/// The object as it is stored: the opposite of [`as_version`].
-fn kept(kind: &Kind, mut object: Value) -> Value {
+/// The object as it is stored but for its version: the opposite of [`as_version`].
+fn kept(kind: &Kind, version: &str, mut object: Value) -> Value {
     if let Some(view) = &kind.view {
         return (view.keep)(object);
     }
-    object["apiVersion"] = kind.api_version(&kind.storage).into();
+    object["apiVersion"] = kind.api_version(version).into();
     object["kind"] = kind.kind.as_str().into();
     object
 }
@@ -329,9 +332,9 @@ fn check_type(target: &Target, body: &Value) -> Result<(), StatusError> {
 
 /// The object as its creation starts from: the server's own fields are the server's.
 fn fresh(target: &Target, object: Value) -> Result<Value, StatusError> {
-    let Target { kind, namespace, .. } = target;
+    let Target { kind, version, namespace } = target;
     check_type(target, &object)?;
-    let mut object = kept(kind, object);
+    let mut object = kept(kind, version, object);
     if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
         return Err(StatusError::unknown("resourceVersion should not be set on objects to be created"));
     }
@@ -457,7 +460,8 @@ fn check_preconditions(kind: &Kind, name: &str, object: &Value, options: &Delete
 
 /// Puts back what this request may not change: on `/status` everything but the status, elsewhere
 /// the status and the server's own metadata.
-fn retain(kind: &Kind, object: &mut Value, old: &Value, status: bool) -> Result<(), StatusError> {
+fn retain(target: &Target, object: &mut Value, old: &Value, status: bool) -> Result<(), StatusError> {
+    let Target { kind, version, .. } = target;
     if status {
         let new = object["status"].take();
         *object = old.clone();
@@ -466,9 +470,10 @@ fn retain(kind: &Kind, object: &mut Value, old: &Value, status: bool) -> Result<
         } else {
             object["status"] = new;
         }
+        object["apiVersion"] = kind.api_version(version).into();
         return Ok(());
     }
-    *object = kept(kind, object.take());
+    *object = kept(kind, version, object.take());
     if kind.has_status {
         match &old["status"] {
             Value::Null => without(object, "status"),
@@ -499,6 +504,34 @@ fn retain(kind: &Kind, object: &mut Value, old: &Value, status: bool) -> Result<
     Ok(())
 }
 
+/// Reads the body as its kind. Returns the paths of fields that were dropped.
+fn decode(
+    admit: &dyn Admit,
+    target: &Target,
+    body: &mut Value,
+    options: &WriteOptions,
+) -> Result<Vec<String>, StatusError> {
+    let Target { kind, version, .. } = target;
+    let unknown = admit
+        .decode(&kind.group, version, &kind.kind, body)
+        .map_err(|why| StatusError::bad_request(format!("{}: {why}", unhandled(kind, version))))?;
+    refuse_unknown(kind, version, &unknown, options)?;
+    Ok(unknown)
+}
+
+fn unhandled(kind: &Kind, version: &str) -> String {
+    format!("{} in version {version:?} cannot be handled as a {}", kind.kind, kind.kind)
+}
+
+fn refuse_unknown(kind: &Kind, version: &str, unknown: &[String], options: &WriteOptions) -> Result<(), StatusError> {
+    if options.validation != FieldValidation::Strict || unknown.is_empty() {
+        return Ok(());
+    }
+    let fields: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    let why = format!("{}: strict decoding error: {}", unhandled(kind, version), fields.join(", "));
+    Err(StatusError::bad_request(why))
+}
+
 /// The kind's own rules, then its schema. Returns the paths of fields that were dropped.
 fn accept(
     admit: &dyn Admit,
@@ -515,18 +548,13 @@ fn accept(
         return Err(StatusError::too_large(limits::SIZE));
     }
     kind.rules.prepare(kind, txn, object, old)?;
-    let mut admitted = admit.admit(&kind.group, &kind.kind, object, old);
+    let mut admitted = admit.admit(kind.stored().0, &kind.kind, object, old);
     let mut seen = HashSet::new();
     admitted.unknown.retain(|path| seen.insert(path.clone()));
-    if options.validation == FieldValidation::Strict && !admitted.unknown.is_empty() {
-        let fields: Vec<String> = admitted.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-        return Err(StatusError::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-            kind.kind,
-            kind.storage,
-            kind.kind,
-            fields.join(", ")
-        )));
+    let version = object["apiVersion"].as_str().unwrap_or_default();
+    refuse_unknown(kind, version.rsplit('/').next().unwrap_or_default(), &admitted.unknown, options)?;
+    if kind.view.is_none() {
+        object["apiVersion"] = kind.api_version(&kind.storage).into();
     }
     if admitted.errors.is_empty() {
         Ok(admitted.unknown)

@@ -41,6 +41,11 @@ impl Definitions {
         &DEFINITIONS
     }
 
+    pub(in crate::local) fn name(&self, group: &str, version: &str, kind: &str) -> Option<&str> {
+        let mut found = self.kinds.iter().filter(|((g, v, k), _)| *g == group && *v == version && *k == kind);
+        found.next().map(|(_, name)| name.as_str())
+    }
+
     /// The definition's name by group and kind alone, in the newest version.
     pub(in crate::local) fn newest(&self, group: &str, kind: &str) -> Option<&str> {
         let mut found = self.kinds.iter().filter(|((g, _, k), _)| *g == group && *k == kind);
