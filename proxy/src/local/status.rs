@@ -248,6 +248,11 @@ impl StatusError {
         Self::new(503, "ServiceUnavailable", message)
     }
 
+    /// The disk is full. The code is WebDAV's, which says what 500 does not: the server is well.
+    pub fn insufficient_storage(message: impl Into<String>) -> Self {
+        Self::new(507, "InsufficientStorage", message)
+    }
+
     pub fn revision_too_large(asked: u64, current: u64) -> Self {
         let message = format!("Too large resource version: {asked}, current: {current}");
         Self::new(504, "Timeout", format!("Timeout: {message}"))

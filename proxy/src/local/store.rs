@@ -4,22 +4,23 @@
 //! and answers only after the data is on the disk. Reads and watches are served from memory.
 
 mod disk;
+mod objects;
+mod state;
 mod txn;
 mod writer;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::objects::{kinds, range};
+use self::state::{Bounds, State};
 use super::status::StatusError;
 pub use txn::Txn;
 
-/// Events kept for watches that resume; older ones are answered with 410 Gone.
-const RING_EVENTS: usize = 20_000;
-const RING_BYTES: usize = 64 << 20;
 /// Writes that may wait for the disk before further writers have to wait for room.
 const QUEUE: usize = 1024;
 
@@ -31,6 +32,8 @@ pub enum StoreError {
     Directory { dir: PathBuf, source: std::io::Error },
     #[error("store {file} cannot be opened: {source}: restore it from a copy, or choose another directory (--data)")]
     Open { file: PathBuf, source: Box<redb::Error> },
+    #[error("data directory {dir}: the disk is full: free some space there, or choose another directory (--data)")]
+    Full { dir: PathBuf },
     #[error("store {file}: object {key} is not readable: {reason}")]
     Damaged { file: PathBuf, key: String, reason: String },
 }
@@ -69,6 +72,8 @@ pub struct Event {
     pub object: Arc<Value>,
     pub deleted: bool,
     size: usize,
+    /// When it was committed, in milliseconds since 1970.
+    at: u64,
 }
 
 /// The objects of one kind at one revision, in the order of namespace and name.
@@ -83,51 +88,6 @@ pub struct Snapshot {
 pub enum Unreachable {
     Compacted { oldest: u64 },
     Future { current: u64 },
-}
-
-#[derive(Debug, Default)]
-struct State {
-    objects: BTreeMap<Key, Arc<Value>>,
-    revision: u64,
-    ring: VecDeque<Arc<Event>>,
-    ring_bytes: usize,
-    /// Revision of the newest event that is not in the ring.
-    compacted: u64,
-}
-
-impl State {
-    fn publish(&mut self, events: Vec<Event>) {
-        for event in events {
-            if event.deleted {
-                self.objects.remove(&event.key);
-            } else {
-                self.objects.insert(event.key.clone(), event.object.clone());
-            }
-            self.revision = event.revision;
-            self.ring_bytes += event.size;
-            self.ring.push_back(Arc::new(event));
-        }
-        while self.ring.len() > RING_EVENTS || self.ring_bytes > RING_BYTES {
-            let Some(oldest) = self.ring.pop_front() else { break };
-            self.ring_bytes -= oldest.size;
-            self.compacted = oldest.revision;
-        }
-    }
-
-    fn reach(&self, revision: u64) -> Result<(), Unreachable> {
-        if revision > self.revision {
-            Err(Unreachable::Future { current: self.revision })
-        } else if revision < self.compacted {
-            Err(Unreachable::Compacted { oldest: self.compacted })
-        } else {
-            Ok(())
-        }
-    }
-
-    fn events_after(&self, revision: u64) -> impl DoubleEndedIterator<Item = &Arc<Event>> {
-        let first = self.ring.partition_point(|event| event.revision <= revision);
-        self.ring.range(first..)
-    }
 }
 
 #[derive(Debug)]
@@ -153,20 +113,27 @@ pub struct Store {
 impl Store {
     /// Opens or creates the store in `dir`. Fails when another process has it open.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_within(dir, Bounds::default())
+    }
+
+    fn open_within(dir: &Path, bounds: Bounds) -> Result<Self, StoreError> {
         let (disk, loaded) = disk::Disk::open(dir)?;
-        let state = State {
-            compacted: loaded.revision,
-            revision: loaded.revision,
-            objects: loaded.objects,
-            ..State::default()
-        };
+        Self::start(disk, loaded, bounds)
+    }
+
+    fn start(disk: disk::Disk, loaded: disk::Loaded, bounds: Bounds) -> Result<Self, StoreError> {
+        let dir = disk.dir().to_owned();
+        let disk::Loaded { objects, revision, compacted, past } = loaded;
+        let state = State::restored(objects, revision, compacted, past, bounds);
         let shared = Arc::new(Shared { revision: watch::Sender::new(state.revision), state: RwLock::new(state) });
         let (queue, jobs) = mpsc::channel(QUEUE);
         let writer = writer::Writer::new(disk, shared.clone(), jobs);
+        let failed = |source| StoreError::Directory { dir: dir.clone(), source };
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || writer.run())
-            .map_err(|source| StoreError::Directory { dir: dir.to_owned(), source })?;
+            .spawn(move || writer.run(&clock))
+            .map_err(failed)?;
         Ok(Self { shared, queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -220,7 +187,7 @@ impl Store {
         let state = self.shared.read();
         let revision = at.unwrap_or(state.revision);
         state.reach(revision)?;
-        let mut items: Vec<(Key, Arc<Value>)> = range(&state.objects, group, plural, namespace)
+        let mut items: Vec<(Key, Arc<Value>)> = range(state.objects.by_key(), group, plural, namespace)
             .map(|(key, object)| (key.clone(), object.clone()))
             .collect();
         if revision < state.revision {
@@ -264,7 +231,16 @@ impl Store {
     /// The keys of all objects that `wanted` holds for.
     pub fn keys(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Key> {
         let state = self.shared.read();
-        state.objects.iter().filter(|(_, object)| wanted(object)).map(|(key, _)| key.clone()).collect()
+        state.objects.by_key().iter().filter(|(_, object)| wanted(object)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// How many objects there are of each kind, as group, plural and count.
+    pub fn counts(&self) -> Vec<(String, String, usize)> {
+        let state = self.shared.read();
+        let all = state.objects.by_key();
+        let counted =
+            |(group, plural)| (String::from(group), String::from(plural), range(all, group, plural, None).count());
+        kinds(all).map(counted).collect()
     }
 
     /// Tells of every new revision; slow receivers see the newest only.
@@ -289,16 +265,6 @@ impl Store {
             }
         }
     }
-}
-
-fn range<'a, V>(
-    objects: &'a BTreeMap<Key, V>,
-    group: &'a str,
-    plural: &'a str,
-    namespace: Option<&'a str>,
-) -> impl Iterator<Item = (&'a Key, &'a V)> {
-    let first = Key::new(group, plural, namespace.unwrap_or_default(), "");
-    objects.range(first..).take_while(move |(key, _)| key.is_in(group, plural, namespace))
 }
 
 #[cfg(test)]

@@ -56,10 +56,10 @@ impl Rules for Namespaces {
         }
         entry(&mut terminating, "status").insert("phase".into(), "Terminating".into());
         let terminating = txn.put(key.clone(), terminating);
-        for (content, _) in txn.find(|found, _| found.namespace == key.name) {
+        for (content, _) in txn.in_namespace(&key.name) {
             verbs::remove_content(txn, registry, &content)?;
         }
-        if txn.find(|found, _| found.namespace == key.name).is_empty() {
+        if txn.is_empty(&key.name) {
             txn.remove(key);
         }
         Ok(Some(terminating))

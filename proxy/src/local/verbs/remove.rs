@@ -190,7 +190,7 @@ fn after_removal(txn: &mut Txn<'_>, registry: &Registry, key: &Key, object: &Val
 }
 
 fn dependents(txn: &Txn<'_>, uid: &Value) -> Vec<(Key, Arc<Value>)> {
-    txn.find(|_, object| owners(object).any(|owner| owner["uid"] == *uid))
+    uid.as_str().map(|uid| txn.owned_by(uid)).unwrap_or_default()
 }
 
 fn owners(object: &Value) -> impl Iterator<Item = &Value> {
@@ -269,7 +269,7 @@ fn finish_namespace(txn: &mut Txn<'_>, registry: &Registry, namespace: &str) -> 
     let leaving = !found["metadata"]["deletionTimestamp"].is_null();
     if leaving
         && !is_held(&found)
-        && txn.find(|key, _| key.namespace == namespace).is_empty()
+        && txn.is_empty(namespace)
         && let Some(kind) = registry.resource("", "namespaces")
     {
         kind.rules.delete(txn, registry, &key, &found)?;
