@@ -8,6 +8,7 @@ mod go;
 mod kinds;
 mod kubeconfig;
 mod limits;
+mod managed;
 mod names;
 mod openapi;
 mod patch;
@@ -94,7 +95,8 @@ impl Api {
         let store = Arc::new(Store::open(&data)?);
         let auth = Arc::new(auth::Auth::open(&data)?);
         let tls = tls::Tls::open(&data)?;
-        let resources = Resources { store: store.clone(), registry: Arc::new(Registry::builtin()), admit };
+        let resources =
+            Resources { store: store.clone(), registry: Arc::new(Registry::builtin()), admit, shapes: Arc::default() };
         create_namespaces(&resources).await?;
         kubeconfig::write(&kubeconfig, address, &tls.authority, auth.token())?;
         let stop = CancellationToken::new();

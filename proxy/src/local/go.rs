@@ -30,6 +30,22 @@ pub(super) fn code_point(c: char) -> String {
     format!("U+{:04X}", u32::from(c))
 }
 
+/// `%v`: maps as `map[key:value]`, lists as `[a b]`, text without quotes.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| *name);
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}:{}", shown(value))).collect();
+            format!("map[{}]", fields.join(" "))
+        }
+    }
+}
+
 /// The word for a JSON value's type.
 pub(super) fn json_type(value: &Value) -> &'static str {
     match value {
@@ -83,6 +99,8 @@ fn character(c: char) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn why(body: &str) -> String {
@@ -92,6 +110,7 @@ mod tests {
     #[test]
     fn values_are_written_as_go_writes_them() {
         assert_eq!(quoted("a\u{7}\"\n\u{1}é"), r#""a\a\"\n\x01é""#);
+        assert_eq!(shown(&json!({"b": [1, "x", null], "a": {"t": true}})), "map[a:map[t:true] b:[1 x <nil>]]");
         assert_eq!(code_point('\u{7}'), "U+0007");
     }
 

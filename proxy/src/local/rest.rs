@@ -23,7 +23,7 @@ use super::selector::Selector;
 use super::status::StatusError;
 use super::store::{Snapshot, Unreachable};
 use super::table;
-use super::verbs::{DeleteOptions, Resources, Target, Written, as_version};
+use super::verbs::{DeleteOptions, FieldValidation, Resources, Target, Written, as_version};
 use super::watch::{self, Start};
 use super::{discovery, openapi, proto};
 
@@ -158,9 +158,10 @@ impl Rest {
                 Patch::check_type(&kind, &content)?;
                 let body = read(request).await?;
                 let options = params.write_options("PatchOptions", Patch::is_apply(&content), &agent)?;
-                let patch = Patch::parse(&content, &body);
+                let patch = Patch::parse(&content, &body, options.validation == FieldValidation::Strict);
                 let written = self.resources.patch(&target, &name, status, patch, options).await?;
-                self.written(200, &target, accept, params, &written)
+                let code = if written.created { 201 } else { 200 };
+                self.written(code, &target, accept, params, &written)
             }
             (Method::DELETE, Some(name)) if !everywhere && !status => {
                 let options = delete_options(request, params).await?;

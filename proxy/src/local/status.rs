@@ -146,6 +146,15 @@ impl StatusError {
         Self::new(409, "Conflict", message).about(&kind.group, &kind.kind, name)
     }
 
+    /// Others own fields that were applied with other values; each cause is a message and a path.
+    pub fn apply_conflict(message: impl Into<String>, causes: &[(String, String)]) -> Self {
+        let causes = causes
+            .iter()
+            .map(|(message, field)| json!({"reason": "FieldManagerConflict", "message": message, "field": field}))
+            .collect();
+        Self::new(409, "Conflict", message).with_detail("causes", causes)
+    }
+
     pub fn modified(kind: &Kind, name: &str) -> Self {
         Self::conflict(
             kind,

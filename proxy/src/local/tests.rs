@@ -1,5 +1,6 @@
 //! The API over real HTTP, through kube-rs and kubectl.
 
+mod apply;
 mod kubectl;
 mod verbs;
 mod watches;

@@ -1,5 +1,7 @@
 //! What each verb does to the store, the same for every kind.
 
+mod apply;
+mod check;
 mod remove;
 
 use std::collections::HashSet;
@@ -7,13 +9,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::admit::Admit;
+use super::admit::{Admit, FieldError, FieldErrorKind};
 use super::kinds::{Kind, Registry};
+use super::managed::{self, Shapes, Write};
 use super::patch::Patch;
 use super::selector::Selector;
 use super::status::{self, StatusError};
 use super::store::{Key, Store, Txn};
 use super::{limits, names};
+use check::{check_name, check_uid};
 use remove::Deleted;
 pub use remove::Propagation;
 pub(super) use remove::remove_content;
@@ -51,6 +55,8 @@ pub enum FieldValidation {
 #[derive(Debug)]
 pub struct Written {
     pub object: Value,
+    /// It was not there before.
+    pub created: bool,
     pub unknown: Vec<String>,
 }
 
@@ -71,39 +77,61 @@ pub struct Resources {
     pub store: Arc<Store>,
     pub registry: Arc<Registry>,
     pub admit: Arc<dyn Admit>,
+    pub(super) shapes: Arc<Shapes>,
 }
 
 impl Resources {
     pub async fn create(&self, target: &Target, body: Value, options: WriteOptions) -> Result<Written, StatusError> {
-        let (admit, owned) = (self.admit.clone(), target.clone());
+        let (this, target) = (self.clone(), target.clone());
         let dry_run = options.dry_run;
-        let change = move |txn: &mut Txn<'_>| {
-            let Target { kind, version, namespace } = &owned;
-            let mut body = body;
-            let mut unknown = decode(&*admit, &owned, &mut body, &options)?;
-            let mut object = fresh(&owned, body)?;
-            check_namespace(txn, kind, namespace, name_of(&object))?;
-            if kind.ephemeral {
-                unknown.extend(accept(&*admit, kind, txn, &mut object, None, &options)?);
-                return Ok(Written { object, unknown });
-            }
-            let errors = names::check(kind, &object);
-            if !errors.is_empty() {
-                return Err(StatusError::invalid(kind, name_of(&object), &errors));
-            }
-            unknown.extend(accept(&*admit, kind, txn, &mut object, None, &options)?);
-            let key = kind.key(namespace, name_of(&object));
-            if txn.get(&key).is_some() {
-                return Err(StatusError::already_exists(kind, &key.name));
-            }
-            let stored = txn.put(key, object);
-            Ok(Written { object: as_version(&stored, kind, version), unknown })
-        };
-        let mut written = self.store.transact(dry_run, change).await?;
-        if dry_run {
-            without(&mut written.object["metadata"], "resourceVersion");
+        let change = move |txn: &mut Txn<'_>| this.create_in(txn, &target, body, None, &options);
+        self.store.transact(dry_run, change).await
+    }
+
+    /// Creates the object; `owners` are its `managedFields` where they are known already.
+    fn create_in(
+        &self,
+        txn: &mut Txn<'_>,
+        target: &Target,
+        body: Value,
+        owners: Option<Value>,
+        options: &WriteOptions,
+    ) -> Result<Written, StatusError> {
+        let Target { kind, version, namespace } = target;
+        let write = self.write(target, false, options);
+        let mut body = body;
+        let mut unknown = decode(&*self.admit, target, &mut body, options)?;
+        let sent = body.clone();
+        let mut object = fresh(target, body)?;
+        write.settle_nulls(&mut object);
+        check_namespace(txn, kind, namespace, name_of(&object))?;
+        if kind.ephemeral {
+            unknown.extend(accept(&*self.admit, kind, txn, &mut object, None, options)?);
+            return Ok(Written { object, created: true, unknown });
         }
-        Ok(written)
+        let errors = names::check(kind, &object);
+        if !errors.is_empty() {
+            return Err(StatusError::invalid(kind, name_of(&object), &errors));
+        }
+        unknown.extend(accept(&*self.admit, kind, txn, &mut object, None, options)?);
+        match owners {
+            Some(owners) => managed::settle(None, &mut object, owners),
+            None => write.update(None, &sent, &mut object),
+        }
+        let key = kind.key(namespace, name_of(&object));
+        if txn.get(&key).is_some() {
+            return Err(StatusError::already_exists(kind, &key.name));
+        }
+        let stored = txn.put(key, object);
+        let mut object = as_version(&stored, kind, version);
+        if options.dry_run {
+            without(&mut object["metadata"], "resourceVersion");
+        }
+        Ok(Written { object, created: true, unknown })
+    }
+
+    fn write(&self, target: &Target, status: bool, options: &WriteOptions) -> Write {
+        Write::new(&self.shapes, &*self.admit, &target.kind, &target.version, &options.manager, status)
     }
 
     pub fn get(&self, target: &Target, name: &str) -> Result<Arc<Value>, StatusError> {
@@ -132,11 +160,16 @@ impl Resources {
         patch: Patch,
         options: WriteOptions,
     ) -> Result<Written, StatusError> {
+        if let Some(config) = patch.applied() {
+            return self.apply(target, name, status, config.clone(), options).await;
+        }
         let owned = target.clone();
         let url_name = name.to_owned();
         self.replace(target, name, status, options, move |old| {
+            let uid = old["metadata"]["uid"].clone();
             let new = patch.patched(&owned.kind, old)?;
             check_name(&new, &url_name)?;
+            check_uid(&owned.kind, &new, &uid)?;
             check_type(&owned, &new)?;
             Ok(new)
         })
@@ -160,29 +193,50 @@ impl Resources {
         let change = move |txn: &mut Txn<'_>| {
             let Target { kind, version, .. } = &target;
             let old = txn.get(&key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
-            let mut object = change(as_version(&old, kind, version))?;
-            let mut unknown = decode(&*this.admit, &target, &mut object, &options)?;
-            check_revision(kind, &key.name, &object, &old)?;
-            retain(&target, &mut object, &old, status)?;
-            if object["metadata"]["name"] != old["metadata"]["name"] {
-                return Err(StatusError::bad_request("the name of the object does not match the name on the URL"));
-            }
-            let mut errors = names::check_update(&object, &old);
-            errors.extend(names::check(kind, &object));
-            if !errors.is_empty() {
-                return Err(StatusError::invalid(kind, &key.name, &errors));
-            }
-            unknown.extend(accept(&*this.admit, kind, txn, &mut object, Some(&old), &options)?);
-            count_generation(kind, &mut object, &old);
-            let stored = txn.put(key.clone(), object);
-            remove::settle(txn, &this.registry, &key)?;
-            Ok((Written { object: as_version(&stored, kind, version), unknown }, old))
+            let object = change(as_version(&old, kind, version))?;
+            this.replace_in(txn, &target, &key, status, object, None, &options)
         };
-        let (mut written, old) = self.store.transact(dry_run, change).await?;
-        if dry_run {
-            written.object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+        self.store.transact(dry_run, change).await
+    }
+
+    /// Replaces the object; `owners` are its `managedFields` where they are known already.
+    #[allow(clippy::too_many_arguments)]
+    fn replace_in(
+        &self,
+        txn: &mut Txn<'_>,
+        target: &Target,
+        key: &Key,
+        status: bool,
+        mut object: Value,
+        owners: Option<Value>,
+        options: &WriteOptions,
+    ) -> Result<Written, StatusError> {
+        let Target { kind, version, .. } = target;
+        let old = txn.get(key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
+        let write = self.write(target, status, options);
+        let mut unknown = decode(&*self.admit, target, &mut object, options)?;
+        let sent = object.clone();
+        check_revision(kind, &key.name, &object, &old)?;
+        write.settle_nulls(&mut object);
+        retain(target, &mut object, &old, status)?;
+        let mut errors = names::check_update(&object, &old);
+        errors.extend(names::check(kind, &object));
+        if !errors.is_empty() {
+            return Err(StatusError::invalid(kind, &key.name, &errors));
         }
-        Ok(written)
+        unknown.extend(accept(&*self.admit, kind, txn, &mut object, Some(&old), options)?);
+        count_generation(kind, &mut object, &old);
+        match owners {
+            Some(owners) => managed::settle(Some(&old), &mut object, owners),
+            None => write.update(Some(&old), &sent, &mut object),
+        }
+        let stored = txn.put(key.clone(), object);
+        remove::settle(txn, &self.registry, key)?;
+        let mut object = as_version(&stored, kind, version);
+        if options.dry_run {
+            object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+        }
+        Ok(Written { object, created: false, unknown })
     }
 
     /// Returns a `Status`, or the object when it has to stay until its finalizers are gone.
@@ -284,19 +338,6 @@ fn without(object: &mut Value, field: &str) {
 
 fn is_held(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
-}
-
-/// The body's name has to be that of the URL.
-fn check_name(body: &Value, name: &str) -> Result<(), StatusError> {
-    match name_of(body) {
-        "" => Err(StatusError::bad_request(format!(
-            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
-        ))),
-        sent if sent != name => Err(StatusError::bad_request(format!(
-            "the name of the object ({sent}) does not match the name on the URL ({name})"
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// The body's kind and namespace have to be those of the URL.
@@ -406,9 +447,9 @@ fn check_namespace(txn: &Txn<'_>, kind: &Kind, namespace: &str, name: &str) -> R
 fn check_revision(kind: &Kind, name: &str, object: &Value, old: &Value) -> Result<(), StatusError> {
     let sent = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     if sent.is_empty() && !kind.typed {
-        let error = super::admit::FieldError {
+        let error = FieldError {
             field: "metadata.resourceVersion".into(),
-            kind: super::admit::FieldErrorKind::Invalid,
+            kind: FieldErrorKind::Invalid,
             message: "Invalid value: 0: must be specified for an update".into(),
         };
         return Err(StatusError::invalid(kind, name, &[error]));
@@ -485,15 +526,8 @@ fn retain(target: &Target, object: &mut Value, old: &Value, status: bool) -> Res
     };
     metadata.remove("selfLink");
     metadata.remove("managedFields");
-    let kept = [
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "namespace",
-        "generateName",
-    ];
+    let kept =
+        ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace"];
     for field in kept {
         match &old["metadata"][field] {
             Value::Null => metadata.remove(field),

@@ -129,15 +129,14 @@ async fn streaming_lists_end_with_their_bookmark_and_tables_name_columns_once() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revision_that_is_gone_is_told_as_expired() {
+async fn a_watch_from_before_a_restart_goes_on() {
     let home = Home::start().await;
-    home.create_route("a", json!({})).await;
+    let first = home.create_route("a", json!({})).await;
+    home.create_route("b", json!({})).await;
     let home = home.restart().await;
-    let seen = lines(&home, "resourceVersion=1", "application/json", 1).await;
-    assert_eq!(
-        (seen[0].0.as_str(), &seen[0].1["code"], &seen[0].1["reason"]),
-        ("ERROR", &json!(410), &json!("Expired"))
-    );
+    let query = format!("resourceVersion={}", first.metadata.resource_version.unwrap());
+    let seen = lines(&home, &query, "application/json", 1).await;
+    assert_eq!((seen[0].0.as_str(), &seen[0].1["metadata"]["name"]), ("ADDED", &json!("b")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
