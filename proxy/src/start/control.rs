@@ -27,6 +27,7 @@ use crate::{
     serve::{BindError, DataPlane},
     status::{
         conditions::{BindFailure, BindFailures, Desired, Target, desired},
+        infrastructure::propagate,
         write::{Wanted, write},
     },
     types::Key,
@@ -69,6 +70,7 @@ impl Control {
         let (changes, mut inbox) = mpsc::channel(1024);
         let watches = cluster::watch(&self.client, &changes);
         let (tell, wanted) = watch::channel(Arc::new(Wanted::default()));
+        let infrastructure = tokio::spawn(propagate(self.client.clone(), wanted.clone()));
         let writer = tokio::spawn(write(self.client.clone(), self.controller.clone(), wanted));
         let mut state = State::default();
         let mut bind_again = None;
@@ -100,6 +102,7 @@ impl Control {
         }
         drop(watches);
         writer.abort();
+        infrastructure.abort();
         self.data_plane.shutdown(grace).await;
     }
 
