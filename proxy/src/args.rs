@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use gwproxy::start::{ControllerOptions, DEFAULT_ADDRESS_POOL, DEFAULT_API, DEFAULT_METRICS, LocalOptions};
 use ipnet::IpNet;
 
@@ -21,6 +21,28 @@ pub enum Command {
     Local(LocalArgs),
     /// Serve the Gateways of a Kubernetes API on this host
     Controller(ControllerArgs),
+    /// Say what gwproxy makes of manifests, without a cluster: the conditions of every object, as
+    /// status would show them. Exit code 0: all valid; 1: problems; 2: nothing to look at
+    Validate(ValidateArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ValidateArgs {
+    /// Files, folders, or - for standard input
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    pub files: Vec<PathBuf>,
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Addresses for the Gateways that name none themselves
+    #[arg(long, value_name = "CIDR", default_value = DEFAULT_ADDRESS_POOL)]
+    pub address_pool: IpNet,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+    Yaml,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -34,12 +34,22 @@ mod streams;
 mod tests;
 pub mod verdict;
 
+pub use certificates::Memory;
+
 /// Compiles everything that `controller` is responsible for. `addresses` has what each Gateway
-/// was given; `registry` keeps the series that the rules of the table count on.
-pub fn compile(set: &Set, addresses: &Addresses, registry: &Registry, controller: &str, generation: u64) -> Compiled {
+/// was given; `registry` keeps the series that the rules of the table count on; `memory` goes
+/// from one compilation to the next.
+pub fn compile(
+    set: &Set,
+    addresses: &Addresses,
+    registry: &Registry,
+    controller: &str,
+    generation: u64,
+    memory: &mut Memory,
+) -> Compiled {
     let classes = classes::compile(set, controller);
     let grants = grants::Grants::new(set.grants.iter().map(|(key, grant)| (key, &**grant)));
-    let mut gateways = gateways::plan(set, &classes, addresses, &grants);
+    let mut gateways = gateways::plan(set, &classes, addresses, &grants, memory);
     // Tables may follow each other within a few requests: each starts its picks elsewhere.
     let mut backends = backends::Backends::new(set, &grants, generation.wrapping_mul(7919));
     let parents = parents::Parents::new(&gateways);

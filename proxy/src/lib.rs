@@ -1,10 +1,12 @@
 //! gwproxy: a Gateway API implementation whose metrics separate every route, rule and backend.
 //!
-//! Public are the [`contract`] with whoever watches it and the functions that start it.
+//! Public are the [`contract`] with whoever watches it, the functions that start it, and
+//! [`validate`], which needs neither an API nor a socket.
 
 pub mod contract;
 pub mod local;
 pub mod start;
+pub mod validate;
 
 mod admin;
 mod compile;

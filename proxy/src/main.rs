@@ -8,10 +8,11 @@ use gwproxy::start::{Controller, Local, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use args::{Args, Command};
+use args::{Args, Command, Output, ValidateArgs};
 
 mod args;
 
+const INVALID: u8 = 1;
 const USAGE: u8 = 2;
 const UNREACHABLE: u8 = 8;
 const INTERNAL: u8 = 70;
@@ -20,6 +21,9 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,gwproxy=info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    if let Command::Validate(args) = args.command {
+        return validate(&args);
+    }
     let run = color_eyre::install().and_then(|()| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(run(args))
@@ -42,6 +46,28 @@ fn main() -> ExitCode {
     }
 }
 
+fn validate(args: &ValidateArgs) -> ExitCode {
+    let report = match gwproxy::validate::validate(&args.files, args.address_pool) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("gwproxy: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match args.output {
+        Output::Table => print!("{}", report.table()),
+        Output::Json => println!("{:#}", report.json()),
+        Output::Yaml => match serde_saphyr::to_string(&report.json()) {
+            Ok(text) => print!("{text}"),
+            Err(error) => {
+                eprintln!("gwproxy: the report cannot be written as YAML: {error}");
+                return ExitCode::from(INTERNAL);
+            }
+        },
+    }
+    if report.is_valid() { ExitCode::SUCCESS } else { ExitCode::from(INVALID) }
+}
+
 async fn run(args: Args) -> Result<()> {
     let mut signals = Signals::new()?;
     match args.command {
@@ -59,6 +85,8 @@ async fn run(args: Args) -> Result<()> {
             signals.first().await;
             signals.unless(local.stop()).await;
         }
+        // Needs no runtime.
+        Command::Validate(_) => {}
         Command::Controller(args) => {
             let Some(controller) = signals.unless(Controller::start(args.into())).await else { return Ok(()) };
             let controller = controller?;

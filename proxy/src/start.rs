@@ -35,6 +35,7 @@ use crate::{
 };
 
 mod control;
+mod retry;
 
 use control::Control;
 

@@ -2,4 +2,5 @@
 
 pub mod conditions;
 pub mod features;
+pub mod infrastructure;
 pub mod write;

@@ -134,3 +134,48 @@ async fn what_cannot_start_says_why() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+fn validate(arguments: &[&str], input: &str) -> (Option<i32>, String) {
+    use std::io::Write;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gwproxy"));
+    command.arg("validate").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Who does not read its input is gone before all is written.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn validate_reads_files_folders_and_standard_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: edge }
+spec: { gatewayClassName: gwproxy, listeners: [{ name: http, port: 80, protocol: HTTP }] }
+";
+    let route = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: r }
+spec: { parentRefs: [{ name: edge, sectionName: gone }] }
+";
+    let folder = dir.path().join("manifests");
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.to_str().unwrap();
+    assert_eq!(validate(&["-f", path], "").0, Some(2), "an empty folder is nothing to look at");
+    std::fs::write(folder.join("gateway.yaml"), gateway).unwrap();
+    assert_eq!(validate(&["-f", path], "").0, Some(0));
+    let (code, text) = validate(&["-f", path, "-", "-o", "json"], route);
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &report["valid"]), (Some(1), &json!(false)), "{text}");
+    assert!(text.contains("NoMatchingParent"), "{text}");
+    let (code, text) = validate(&["-f", path, "-f", "-", "-o", "yaml"], route);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("schema: gwtop.dev/validate/v1"), "{text}");
+    let (code, text) = validate(&["-f", "/does/not/exist"], "");
+    assert_eq!(code, Some(2));
+    assert!(text.contains("/does/not/exist cannot be read"), "{text}");
+}

@@ -335,3 +335,34 @@ async fn entries_of_other_controllers_stay() {
     assert!(route["status"]["parents"].as_array().unwrap().contains(&foreign), "{route:#}");
     gateway.local.stop().await;
 }
+
+/// On one host nothing is made for a Gateway; what its infrastructure says is told all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn infrastructure_is_told_by_an_object_that_follows_the_gateway() {
+    let gateway = Gateway::start(&[("gateway.yaml", PLATFORM)]).await;
+    gateway.address("default", "edge").await;
+    let edge = gateway.api("Gateway", "default");
+    let say = async |infrastructure: serde_json::Value| {
+        let patch = json!({ "spec": { "infrastructure": infrastructure } });
+        edge.patch("edge", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    };
+    say(json!({ "labels": { "team": "a" }, "annotations": { "note": "x" } })).await;
+    let account = gateway.until("ServiceAccount", "default", "gwproxy-edge", |_| true).await;
+    let metadata = &account["metadata"];
+    assert_eq!(metadata["labels"]["gateway.networking.k8s.io/gateway-name"], "edge");
+    assert_eq!((&metadata["labels"]["team"], &metadata["annotations"]["note"]), (&json!("a"), &json!("x")));
+    say(json!({ "labels": { "team": "b" }, "annotations": null })).await;
+    let account = gateway
+        .until("ServiceAccount", "default", "gwproxy-edge", |account| account["metadata"]["labels"]["team"] == "b")
+        .await;
+    assert!(account["metadata"]["annotations"].is_null(), "{account:#}");
+    say(json!(null)).await;
+    let accounts = gateway.api("ServiceAccount", "default");
+    for _ in 0..400 {
+        if accounts.get_opt("gwproxy-edge").await.unwrap().is_none() {
+            return gateway.local.stop().await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("what nobody asks for any more stays");
+}

@@ -1,9 +1,15 @@
-//! Certificates of HTTPS listeners: Secrets that exist, may be used, parse and fit.
+//! Certificates of listeners: Secrets that exist, may be used, parse and fit.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use rustls::{crypto::CryptoProvider, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::{
     grants::{Grants, Kind, core},
@@ -18,18 +24,49 @@ use crate::{
 
 const SECRET: Kind<'static> = Kind { group: "", kind: "Secret" };
 
+/// What one compilation leaves to the next: certificates that were parsed, which costs more than
+/// all the rest of a compilation, and when the next of them ends.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Seconds since 1970, by the clock of whoever compiles.
+    pub now: i64,
+    /// When the next of the certificates ends that have not ended yet.
+    pub next_expiry: Option<i64>,
+    parsed: HashMap<Key, (Arc<Secret>, Result<Parsed, String>)>,
+}
+
+#[derive(Debug, Clone)]
+struct Parsed {
+    pem: CertificatePem,
+    /// When the first of the chain ends.
+    not_after: i64,
+}
+
+impl Memory {
+    pub fn at(now: i64) -> Self {
+        Self { now, ..Self::default() }
+    }
+}
+
 pub struct Certificates<'a> {
     set: &'a Set,
     grants: &'a Grants<'a>,
     provider: CryptoProvider,
-    /// Each Secret is parsed once, however many listeners share it.
-    checked: HashMap<Key, Result<CertificatePem, String>>,
+    memory: &'a mut Memory,
+    used: HashSet<Key>,
 }
 
 impl<'a> Certificates<'a> {
-    pub fn new(set: &'a Set, grants: &'a Grants<'a>) -> Self {
+    pub fn new(set: &'a Set, grants: &'a Grants<'a>, memory: &'a mut Memory) -> Self {
+        memory.next_expiry = None;
         let provider = rustls::crypto::aws_lc_rs::default_provider();
-        Self { set, grants, provider, checked: HashMap::new() }
+        Self { set, grants, provider, memory, used: HashSet::new() }
+    }
+
+    /// Forgets what no listener uses any more.
+    pub fn finish(self) {
+        let Self { memory, used, .. } = self;
+        memory.parsed.retain(|key, _| used.contains(key));
     }
 
     /// The certificate that `owner` refers to at `field`.
@@ -51,17 +88,57 @@ impl<'a> Certificates<'a> {
             );
             return Err(Problem::new(reason::REF_NOT_PERMITTED, message));
         }
-        let (set, provider) = (self.set, &self.provider);
-        let checked = self.checked.entry(key).or_insert_with_key(|key| check(set, provider, key));
-        checked.clone().map_err(|message| Problem::new(reason::INVALID_CERTIFICATE_REF, format!("{field}: {message}")))
+        self.parsed(&key)
+            .map(|parsed| parsed.pem)
+            .map_err(|message| Problem::new(reason::INVALID_CERTIFICATE_REF, format!("{field}: {message}")))
+    }
+
+    /// Each Secret is parsed once, however many listeners share it and tables follow each other.
+    fn parsed(&mut self, key: &Key) -> Result<Parsed, String> {
+        let what = format!("Secret \"{}\" in namespace \"{}\"", key.name, key.namespace);
+        let Some(secret) = self.set.secrets.get(key) else {
+            return Err(format!("there is no {what}: create it, of type kubernetes.io/tls"));
+        };
+        self.used.insert(key.clone());
+        let known = self.memory.parsed.get(key).filter(|(of, _)| {
+            Arc::ptr_eq(of, secret) || (of.data == secret.data && of.string_data == secret.string_data)
+        });
+        let parsed = match known {
+            Some((_, parsed)) => parsed.clone(),
+            None => {
+                let parsed = check(secret, &self.provider, key, &what);
+                self.memory.parsed.insert(key.clone(), (Arc::clone(secret), parsed.clone()));
+                parsed
+            }
+        };
+        if let Ok(Parsed { not_after, .. }) = parsed
+            && not_after > self.memory.now
+        {
+            let next = self.memory.next_expiry.unwrap_or(not_after);
+            self.memory.next_expiry = Some(next.min(not_after));
+        }
+        parsed
+    }
+
+    /// What is to be said of a certificate that is served nevertheless: whether to trust one that
+    /// has ended is for clients to decide, and none at all would serve nobody.
+    pub fn complaint(&self, secret: &Key, field: &str) -> Option<Problem> {
+        let (_, parsed) = self.memory.parsed.get(secret)?;
+        let ended = parsed.as_ref().ok()?.not_after;
+        if ended > self.memory.now {
+            return None;
+        }
+        let since = Timestamp::from_second(ended).map_or_else(|_| ended.to_string(), |time| time.to_string());
+        let message = format!(
+            "{field}: the certificate of Secret \"{}\" in namespace \"{}\" has ended at {since} and is served \
+             nevertheless: renew it",
+            secret.name, secret.namespace
+        );
+        Some(Problem::new(reason::INVALID_CERTIFICATE_REF, message))
     }
 }
 
-fn check(set: &Set, provider: &CryptoProvider, key: &Key) -> Result<CertificatePem, String> {
-    let what = format!("Secret \"{}\" in namespace \"{}\"", key.name, key.namespace);
-    let Some(secret) = set.secrets.get(key) else {
-        return Err(format!("there is no {what}: create it, of type kubernetes.io/tls"));
-    };
+fn check(secret: &Secret, provider: &CryptoProvider, key: &Key, what: &str) -> Result<Parsed, String> {
     let field = |name: &str| {
         let from_data = secret.data.as_ref().and_then(|data| data.get(name)).map(|value| value.0.clone());
         let from_text = || secret.string_data.as_ref()?.get(name).map(|value| value.clone().into_bytes());
@@ -75,7 +152,13 @@ fn check(set: &Set, provider: &CryptoProvider, key: &Key) -> Result<CertificateP
     }
     let parsed = PrivateKeyDer::from_pem_slice(&private);
     let parsed = parsed.map_err(|error| format!("tls.key of {what} is no PEM private key: {error}"))?;
+    let mut not_after = i64::MAX;
+    for der in &certificates {
+        let (_, read) = X509Certificate::from_der(der)
+            .map_err(|error| format!("tls.crt of {what} holds what is no certificate: {error}"))?;
+        not_after = not_after.min(read.validity().not_after.timestamp());
+    }
     CertifiedKey::from_der(certificates, parsed, provider)
         .map_err(|error| format!("certificate and key of {what} cannot be used: {error}"))?;
-    Ok(CertificatePem { secret: key.clone(), chain, key: private })
+    Ok(Parsed { pem: CertificatePem { secret: key.clone(), chain, key: private }, not_after })
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     Addresses, ClassVerdict, GatewayVerdict, ListenerSetVerdict, Verdict,
-    certificates::Certificates,
+    certificates::{Certificates, Memory},
     classes,
     conflicts::{self, Sockets},
     grants::Grants,
@@ -38,14 +38,16 @@ pub fn plan<'a>(
     classes: &BTreeMap<String, ClassVerdict>,
     addresses: &'a Addresses,
     grants: &'a Grants<'a>,
+    memory: &mut Memory,
 ) -> Vec<GatewayPlan<'a>> {
     let served = |gateway: &Gateway| classes.get(&gateway.spec.gateway_class_name).is_some_and(classes::accepted);
     let mut ours: Vec<_> = set.gateways.iter().filter(|(_, gateway)| served(gateway)).collect();
     ours.sort_by_key(|(key, gateway)| (super::created(&gateway.metadata), *key));
-    let mut certificates = Certificates::new(set, grants);
+    let mut certificates = Certificates::new(set, grants, memory);
     let mut sockets = Sockets::default();
     let mut sets = sets::by_gateway(set);
-    ours.into_iter()
+    let plans = ours
+        .into_iter()
         .map(|(key, gateway)| {
             let mut plan = GatewayPlan::new(key, gateway, addresses.get(key), &mut certificates);
             conflicts::within(&mut plan.listeners);
@@ -57,7 +59,9 @@ pub fn plan<'a>(
             }
             plan
         })
-        .collect()
+        .collect();
+    certificates.finish();
+    plans
 }
 
 impl<'a> GatewayPlan<'a> {

@@ -150,7 +150,10 @@ impl<'a> ListenerPlan<'a> {
         for (at, reference) in tls.certificate_refs.iter().enumerate() {
             let at = format!("{field}.certificateRefs[{at}]");
             match certificates.resolve(self.owner, reference, &at) {
-                Ok(certificate) => usable.push(certificate),
+                Ok(certificate) => {
+                    self.unresolved.extend(certificates.complaint(&certificate.secret, &at));
+                    usable.push(certificate);
+                }
                 Err(problem) => self.unresolved.push(problem),
             }
         }

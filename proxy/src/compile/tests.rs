@@ -16,6 +16,9 @@ use crate::{
 mod dump;
 mod fuzz;
 
+/// 2026-06-01.
+const NOW: i64 = 1_780_272_000;
+
 /// Annotation of a case: the reason why a Gateway gets no address, or `none` for no answer yet.
 const PROBLEM: &str = "test/address-problem";
 
@@ -27,7 +30,14 @@ fn pem(text: &str) -> String {
     let made = rcgen::generate_simple_self_signed(["example.com".to_owned()]).expect("rcgen makes a certificate");
     let other = rcgen::KeyPair::generate().expect("rcgen makes a key");
     let quoted = |pem: String| pem.replace('\n', "\\n");
+    let mut ended = rcgen::CertificateParams::new(["ended.com".to_owned()]).expect("rcgen takes the name");
+    ended.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    ended.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let ended_key = rcgen::KeyPair::generate().expect("rcgen makes a key");
+    let ended = ended.self_signed(&ended_key).expect("rcgen makes a certificate");
     text.replace("${CERT}", &quoted(made.cert.pem()))
+        .replace("${ENDED_CERT}", &quoted(ended.pem()))
+        .replace("${ENDED_KEY}", &quoted(ended_key.serialize_pem()))
         .replace("${KEY}", &quoted(made.signing_key.serialize_pem()))
         .replace("${OTHER_KEY}", &quoted(other.serialize_pem()))
 }
@@ -90,7 +100,7 @@ fn addresses_of(set: &Set) -> Addresses {
 }
 
 fn compiled(set: &Set) -> Compiled {
-    compile(set, &addresses_of(set), &Registry::new(1), CONTROLLER_NAME, 1)
+    compile(set, &addresses_of(set), &Registry::new(1), CONTROLLER_NAME, 1, &mut Memory::at(NOW))
 }
 
 fn folder() -> std::path::PathBuf {

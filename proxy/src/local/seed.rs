@@ -65,7 +65,6 @@ impl fmt::Display for Problem {
 }
 
 /// The objects of one manifest, and what is wrong with the rest of it.
-#[cfg(test)]
 pub fn objects(file: &str, content: &str) -> (Vec<serde_json::Value>, Vec<Problem>) {
     let (documents, problems) = read::parse(file, content);
     (documents.into_iter().map(|document| document.object).collect(), problems)

@@ -10,8 +10,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
 use super::Set;
-use crate::types::{Gateway, GatewayClass, HttpRoute, Key, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute};
+use crate::types::{
+    GROUP, Gateway, GatewayClass, HttpRoute, Key, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
+};
 
 #[cfg(test)]
 mod tests;
@@ -67,6 +72,21 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// The API group; empty for the core.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Namespace | Self::Service | Self::Secret => "",
+            Self::EndpointSlice => "discovery.k8s.io",
+            _ => GROUP,
+        }
+    }
+
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Self::GatewayClass | Self::Namespace)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -113,6 +133,27 @@ pub enum Effect {
 }
 
 impl Change {
+    /// That there is this object.
+    pub fn apply(kind: Kind, object: Value) -> serde_json::Result<Self> {
+        fn op<T: DeserializeOwned>(object: Value) -> serde_json::Result<Op<T>> {
+            serde_json::from_value(object).map(|object| Op::Apply(Arc::new(object)))
+        }
+        Ok(match kind {
+            Kind::GatewayClass => Self::GatewayClass(op(object)?),
+            Kind::Gateway => Self::Gateway(op(object)?),
+            Kind::ListenerSet => Self::ListenerSet(op(object)?),
+            Kind::HttpRoute => Self::HttpRoute(op(object)?),
+            Kind::TlsRoute => Self::TlsRoute(op(object)?),
+            Kind::TcpRoute => Self::TcpRoute(op(object)?),
+            Kind::UdpRoute => Self::UdpRoute(op(object)?),
+            Kind::ReferenceGrant => Self::ReferenceGrant(op(object)?),
+            Kind::Namespace => Self::Namespace(op(object)?),
+            Kind::Service => Self::Service(op(object)?),
+            Kind::EndpointSlice => Self::EndpointSlice(op(object)?),
+            Kind::Secret => Self::Secret(op(object)?),
+        })
+    }
+
     pub fn kind(&self) -> Kind {
         match self {
             Self::GatewayClass(_) => Kind::GatewayClass,

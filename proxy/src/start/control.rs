@@ -8,6 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
@@ -16,8 +17,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::retry::Retry;
 use crate::{
-    compile::{Verdicts, compile},
+    compile::{Memory, Verdicts, compile},
     metrics::{ListenerLabels, Registry},
     provision::host,
     resources::{
@@ -27,6 +29,7 @@ use crate::{
     serve::{BindError, DataPlane},
     status::{
         conditions::{BindFailure, BindFailures, Desired, Target, desired},
+        infrastructure::propagate,
         write::{Wanted, write},
     },
     types::Key,
@@ -36,8 +39,7 @@ use crate::{
 const IDLE: Duration = Duration::from_millis(2);
 /// … but never later than this after the first.
 const AT_MOST: Duration = Duration::from_millis(20);
-/// A port that was taken may be free now.
-const BIND_AGAIN: Duration = Duration::from_secs(2);
+const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub struct Control {
     pub client: Client,
@@ -61,6 +63,8 @@ struct State {
     verdicts: Verdicts,
     failures: BindFailures,
     serving: BTreeMap<Key, (Vec<IpAddr>, BTreeSet<u16>)>,
+    memory: Memory,
+    retry: Retry,
 }
 
 impl Control {
@@ -69,9 +73,10 @@ impl Control {
         let (changes, mut inbox) = mpsc::channel(1024);
         let watches = cluster::watch(&self.client, &changes);
         let (tell, wanted) = watch::channel(Arc::new(Wanted::default()));
+        let infrastructure = tokio::spawn(propagate(self.client.clone(), wanted.clone()));
         let writer = tokio::spawn(write(self.client.clone(), self.controller.clone(), wanted));
         let mut state = State::default();
-        let mut bind_again = None;
+        let mut again: Option<Instant> = None;
         loop {
             let effect = tokio::select! {
                 biased;
@@ -80,14 +85,15 @@ impl Control {
                     Some(seen) => state.gather(seen, &mut inbox).await,
                     None => break,
                 },
-                () = sleep_until(bind_again.unwrap_or_else(Instant::now)), if bind_again.is_some() => Effect::Config,
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => Effect::Config,
             };
             if effect == Effect::None || !state.synced.complete() {
                 continue;
             }
             if effect == Effect::Config {
                 self.apply(&mut state).await;
-                bind_again = (!state.failures.is_empty()).then(|| Instant::now() + BIND_AGAIN);
+                state.retry.tried(&state.failures, Instant::now());
+                again = state.retry.due().into_iter().chain(state.next_expiry()).min();
             }
             let wanted = Wanted {
                 desired: desired(&state.set, &state.verdicts, &state.failures, &self.controller),
@@ -100,6 +106,7 @@ impl Control {
         }
         drop(watches);
         writer.abort();
+        infrastructure.abort();
         self.data_plane.shutdown(grace).await;
     }
 
@@ -108,7 +115,9 @@ impl Control {
         let addresses = host::assign(&state.set, self.pool, &self.controller);
         // The other control thread goes on while this one computes.
         let compiled = tokio::task::block_in_place(|| {
-            compile(&state.set, &addresses, &self.registry, &self.controller, state.generation)
+            let State { set, generation, memory, .. } = state;
+            memory.now = Timestamp::now().as_second();
+            compile(set, &addresses, &self.registry, &self.controller, *generation, memory)
         });
         let outcomes = self.data_plane.apply(compiled.table).await;
         if let Some(since) = state.pending.take() {
@@ -130,6 +139,13 @@ impl Control {
 }
 
 impl State {
+    /// When a certificate ends: that has to be told.
+    fn next_expiry(&self) -> Option<Instant> {
+        let seconds = u64::try_from(self.memory.next_expiry?.saturating_sub(self.memory.now)).ok()?;
+        // Clocks may be set, and sleeps of years are refused.
+        Some(Instant::now() + Duration::from_secs(seconds.saturating_add(1)).min(LONGEST_SLEEP))
+    }
+
     /// Folds in `first` and what comes right behind it.
     async fn gather(&mut self, first: Seen, inbox: &mut mpsc::Receiver<Seen>) -> Effect {
         let at_most = Instant::now() + AT_MOST;

@@ -1,10 +1,11 @@
 //! `GatewayClass.status.supportedFeatures`: what conformance tests may expect of us.
 
 /// Sorted by name, as the API wants it. Names are those of the Gateway API's feature list.
-pub const SUPPORTED: [&str; 35] = [
+pub const SUPPORTED: [&str; 36] = [
     "Gateway",
     "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
+    "GatewayInfrastructurePropagation",
     "GatewayPort8080",
     "GatewayStaticAddresses",
     "HTTPRoute",
