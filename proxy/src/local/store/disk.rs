@@ -134,7 +134,8 @@ impl Disk {
     /// Opens the file anew after a failure. Returns the newest revision in it.
     pub(super) fn reopen(&mut self) -> Result<u64, redb::Error> {
         self.database = None;
-        let database = (self.opener)(&self.file)?;
+        let opened = patiently(|| (self.opener)(&self.file), |error| matches!(error, redb::Error::DatabaseAlreadyOpen));
+        let database = opened?;
         let tables = database.begin_read()?.list_tables()?.count();
         // A crash between the file's creation and its first commit leaves it without tables.
         if tables < 3 {
@@ -334,6 +335,17 @@ fn parse_key(text: &str) -> Option<Key> {
     parts.next().is_none().then_some(key)
 }
 
+/// Tries again for a moment: an owner may be about to end.
+fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, passes: impl Fn(&E) -> bool) -> Result<T, E> {
+    for _ in 0..20 {
+        match attempt() {
+            Err(error) if passes(&error) => std::thread::sleep(std::time::Duration::from_millis(25)),
+            other => return other,
+        }
+    }
+    attempt()
+}
+
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let failed = |source: std::io::Error| match no_room(&source) {
         true => StoreError::Full { dir: dir.to_owned() },
@@ -348,7 +360,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(path)
         .map_err(failed)?;
-    match file.try_lock() {
+    match patiently(|| file.try_lock(), |error| matches!(error, TryLockError::WouldBlock)) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut owner = String::new();
