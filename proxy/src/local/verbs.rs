@@ -82,10 +82,8 @@ pub struct Resources {
 
 impl Resources {
     pub async fn create(&self, target: &Target, body: Value, options: WriteOptions) -> Result<Written, StatusError> {
-        let (this, target) = (self.clone(), target.clone());
-        let dry_run = options.dry_run;
-        let change = move |txn: &mut Txn<'_>| this.create_in(txn, &target, body, None, &options);
-        self.store.transact(dry_run, change).await
+        let (this, owned, dry_run) = (self.clone(), target.clone(), options.dry_run);
+        self.write_all(target, dry_run, move |txn| this.create_in(txn, &owned, body, None, &options)).await
     }
 
     /// Creates the object; `owners` are its `managedFields` where they are known already.
@@ -187,7 +185,7 @@ impl Resources {
     where
         F: FnOnce(Value) -> Result<Value, StatusError> + Send + 'static,
     {
-        let (this, target) = (self.clone(), target.clone());
+        let (this, target, own) = (self.clone(), target.clone(), target);
         let dry_run = options.dry_run;
         let key = target.kind.key(&target.namespace, name);
         let change = move |txn: &mut Txn<'_>| {
@@ -196,7 +194,7 @@ impl Resources {
             let object = change(as_version(&old, kind, version))?;
             this.replace_in(txn, &target, &key, status, object, None, &options)
         };
-        self.store.transact(dry_run, change).await
+        self.write_all(own, dry_run, change).await
     }
 
     /// Replaces the object; `owners` are its `managedFields` where they are known already.
@@ -241,7 +239,7 @@ impl Resources {
 
     /// Returns a `Status`, or the object when it has to stay until its finalizers are gone.
     pub async fn delete(&self, target: &Target, name: &str, options: DeleteOptions) -> Result<Value, StatusError> {
-        let (registry, target) = (self.registry.clone(), target.clone());
+        let (registry, target, own) = (self.registry.clone(), target.clone(), target);
         let key = target.kind.key(&target.namespace, name);
         let dry_run = options.dry_run;
         let change = move |txn: &mut Txn<'_>| {
@@ -257,7 +255,7 @@ impl Resources {
                 }
             }
         };
-        self.store.transact(dry_run, change).await
+        self.write_all(own, dry_run, change).await
     }
 
     /// Deletes all that the selector takes. Returns them as they were last.
@@ -267,7 +265,7 @@ impl Resources {
         selector: Selector,
         options: DeleteOptions,
     ) -> Result<Vec<Arc<Value>>, StatusError> {
-        let (registry, target) = (self.registry.clone(), target.clone());
+        let (registry, target, own) = (self.registry.clone(), target.clone(), target);
         let dry_run = options.dry_run;
         let change = move |txn: &mut Txn<'_>| {
             let Target { kind, namespace, .. } = &target;
@@ -284,6 +282,15 @@ impl Resources {
             }
             Ok(gone)
         };
+        self.write_all(own, dry_run, change).await
+    }
+
+    /// Runs the change alone; what it does to definitions of kinds holds before this returns.
+    async fn write_all<T, F>(&self, _target: &Target, dry_run: bool, change: F) -> Result<T, StatusError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Txn<'_>) -> Result<T, StatusError> + Send + 'static,
+    {
         self.store.transact(dry_run, change).await
     }
 

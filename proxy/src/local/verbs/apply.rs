@@ -18,7 +18,7 @@ impl Resources {
         options: WriteOptions,
     ) -> Result<Written, StatusError> {
         check_config(target, &config)?;
-        let (this, target) = (self.clone(), target.clone());
+        let (this, target, own) = (self.clone(), target.clone(), target);
         let dry_run = options.dry_run;
         let key = target.kind.key(&target.namespace, name);
         let change = move |txn: &mut Txn<'_>| {
@@ -45,7 +45,7 @@ impl Resources {
             without(&mut object["metadata"], "resourceVersion");
             this.create_in(txn, &target, object, Some(managed_fields), &options)
         };
-        self.store.transact(dry_run, change).await
+        self.write_all(own, dry_run, change).await
     }
 }
 
