@@ -2,4 +2,5 @@
 
 pub mod conditions;
 pub mod features;
+mod policies;
 pub mod write;
