@@ -164,8 +164,8 @@ fn rule_json(rule: &Rule) -> Value {
             let backends = backends.map(|(weight, one)| backend_json(&one.key, one.port, weight, &one.target));
             json!({ "backends": backends.collect::<Vec<_>>() })
         }
-        Outcome::Redirect(redirect, _) => json!({ "redirect": redirect.status.as_u16() }),
-        Outcome::Respond(status, why, _) => json!({ "status": status.as_u16(), "reason": why.trim_end() }),
+        Outcome::Redirect(redirect) => json!({ "redirect": redirect.status.as_u16() }),
+        Outcome::Respond(status, why) => json!({ "status": status.as_u16(), "reason": why.trim_end() }),
     };
     json!({
         "route": rule.route.key.to_string(),

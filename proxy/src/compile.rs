@@ -17,6 +17,7 @@ use crate::{
 
 mod assemble;
 mod attach;
+mod authorities;
 mod backends;
 mod certificates;
 mod classes;
@@ -27,6 +28,7 @@ mod grants;
 mod hostnames;
 mod listeners;
 mod parents;
+mod policies;
 mod routes;
 mod sets;
 mod streams;
@@ -53,7 +55,7 @@ pub fn compile(
     // Tables may follow each other within a few requests: each starts its picks elsewhere.
     let mut backends = backends::Backends::new(set, &grants, generation.wrapping_mul(7919));
     let parents = parents::Parents::new(&gateways);
-    let http_routes = routes::compile(set, &parents, &mut gateways, &mut backends, registry);
+    let (http_routes, grpc_routes) = routes::compile(set, &parents, &mut gateways, &mut backends, registry);
     let mut streams =
         streams::Streams { set, parents: &parents, gateways: &mut gateways, backends: &mut backends, registry };
     let tls_routes = streams.compile(Kind::TlsRoute, &set.tls_routes);
@@ -64,9 +66,11 @@ pub fn compile(
         gateways: gateways.iter().map(|gateway| (gateway.key.clone(), gateway.verdict())).collect(),
         listener_sets: gateways.iter().flat_map(gateways::GatewayPlan::set_verdicts).collect(),
         http_routes,
+        grpc_routes,
         tls_routes,
         tcp_routes,
         udp_routes,
+        policies: backends.policies.verdicts(),
     };
     Compiled { table: Table { generation, binds: assemble::binds(gateways, registry) }, verdicts }
 }
@@ -100,16 +104,20 @@ pub struct Verdicts {
     pub listener_sets: BTreeMap<Key, ListenerSetVerdict>,
     /// Routes that name a parent of ours.
     pub http_routes: BTreeMap<Key, RouteVerdict>,
+    pub grpc_routes: BTreeMap<Key, RouteVerdict>,
     pub tls_routes: BTreeMap<Key, RouteVerdict>,
     pub tcp_routes: BTreeMap<Key, RouteVerdict>,
     pub udp_routes: BTreeMap<Key, RouteVerdict>,
+    /// BackendTLSPolicies of Services that our Gateways send to.
+    pub policies: BTreeMap<Key, PolicyVerdict>,
 }
 
 impl Verdicts {
     /// Verdicts on routes, by kind.
-    pub fn routes(&self) -> [(Kind, &BTreeMap<Key, RouteVerdict>); 4] {
+    pub fn routes(&self) -> [(Kind, &BTreeMap<Key, RouteVerdict>); 5] {
         [
             (Kind::HttpRoute, &self.http_routes),
+            (Kind::GrpcRoute, &self.grpc_routes),
             (Kind::TlsRoute, &self.tls_routes),
             (Kind::TcpRoute, &self.tcp_routes),
             (Kind::UdpRoute, &self.udp_routes),
@@ -159,6 +167,18 @@ pub struct RouteVerdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParentVerdict {
     pub parent: ParentRef,
+    pub conditions: Vec<Verdict>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyVerdict {
+    pub generation: i64,
+    pub ancestors: Vec<AncestorVerdict>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AncestorVerdict {
+    pub ancestor: ParentRef,
     pub conditions: Vec<Verdict>,
 }
 

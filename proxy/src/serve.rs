@@ -20,7 +20,9 @@ use crate::{
 };
 
 mod accesslog;
+mod answer;
 mod body;
+mod dial;
 mod drain;
 mod filter;
 mod forward;
@@ -28,12 +30,15 @@ mod hello;
 mod http;
 mod listener;
 mod mirror;
+mod proxy;
 mod record;
+mod replay;
 mod request;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tunnel;
 mod udp;
 mod upstream;
 mod worker;
@@ -62,6 +67,8 @@ pub struct ServeOptions {
     pub connect_timeout: Duration,
     /// How long an idle connection to an endpoint is kept.
     pub upstream_idle: Duration,
+    /// How long a tunnel, such as a WebSocket, may be silent before it is cut.
+    pub tunnel_idle: Duration,
     /// How long a flow of datagrams may be silent before it is forgotten.
     pub datagram_idle: Duration,
 }
@@ -77,6 +84,7 @@ impl Default for ServeOptions {
             handshake_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             upstream_idle: Duration::from_secs(30),
+            tunnel_idle: Duration::from_secs(3600),
             datagram_idle: Duration::from_secs(60),
         }
     }

@@ -10,17 +10,21 @@ use http::{HeaderName, HeaderValue, StatusCode, uri::Authority};
 
 use crate::{metrics::Series, types::Key};
 
+pub mod cors;
 pub mod hosts;
 pub mod pick;
 pub mod route;
 pub mod socket;
 pub mod stream;
+pub mod upstream_tls;
 
+pub use cors::Cors;
 pub use hosts::HostMap;
 pub use pick::Picker;
 pub use route::{Found, RequestHead, RouteMatch, Routes};
 pub use socket::{Socket, Transport};
 pub use stream::{StreamBackend, StreamRule};
+pub use upstream_tls::{Roots, SubjectName, UpstreamTls};
 
 #[derive(Debug, Default)]
 pub struct Table {
@@ -87,7 +91,7 @@ pub struct ServerTls {
     pub certificates: Vec<CertificatePem>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CertificatePem {
     pub secret: Key,
     pub chain: Vec<u8>,
@@ -99,10 +103,13 @@ pub struct Rule {
     pub route: RouteId,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
-    pub rewrite: Option<Rewrite>,
     pub mirrors: Vec<Mirror>,
+    pub cors: Option<Box<Cors>>,
     pub timeouts: Timeouts,
+    pub retry: Option<Box<Retry>>,
     pub outcome: Outcome,
+    /// Counts the requests that no backend sees.
+    pub series: Arc<Series>,
 }
 
 /// The labels of a rule, as in the metrics and the access log.
@@ -117,9 +124,9 @@ pub struct RouteId {
 #[derive(Debug)]
 pub enum Outcome {
     Forward(Picker<Backend>),
-    Redirect(Box<Redirect>, Arc<Series>),
+    Redirect(Box<Redirect>),
     /// The rule took the request but has nothing to answer it with.
-    Respond(StatusCode, &'static str, Arc<Series>),
+    Respond(StatusCode, &'static str),
 }
 
 #[derive(Debug)]
@@ -127,8 +134,13 @@ pub struct Backend {
     pub key: Key,
     pub port: u16,
     pub target: Target,
+    /// Answers the backend's share in its stead.
+    pub redirect: Option<Box<Redirect>>,
+    /// How the connection to its endpoints is secured; `None` is not at all.
+    pub tls: Option<Arc<UpstreamTls>>,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
+    /// The rule's, with what the backend's own replaces of it.
     pub rewrite: Option<Rewrite>,
     pub mirrors: Vec<Mirror>,
     pub series: Arc<Series>,
@@ -151,8 +163,8 @@ pub struct Endpoints {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UpstreamProtocol {
     Http1,
-    /// HTTP/2 without TLS, by prior knowledge (`appProtocol: kubernetes.io/h2c`).
-    H2c,
+    /// By prior knowledge where there is no TLS (`appProtocol: kubernetes.io/h2c`, every GRPCRoute).
+    Http2,
 }
 
 /// Applied in the spec's order: set, add, remove.
@@ -189,6 +201,7 @@ pub struct Redirect {
 pub struct Mirror {
     pub backend: Key,
     pub endpoints: Arc<Endpoints>,
+    pub tls: Option<Arc<UpstreamTls>>,
     /// Of every `denominator` requests, `numerator` are copied.
     pub numerator: u32,
     pub denominator: u32,
@@ -199,4 +212,15 @@ pub struct Mirror {
 pub struct Timeouts {
     pub request: Option<Duration>,
     pub backend_request: Option<Duration>,
+}
+
+/// When a request is sent again. Endpoints that do not answer, or not in time, count as much as
+/// those that answer with one of the codes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    pub codes: Vec<u16>,
+    /// How often after the first time.
+    pub attempts: u32,
+    /// Wait before each.
+    pub backoff: Duration,
 }

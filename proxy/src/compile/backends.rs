@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -17,11 +18,12 @@ use k8s_openapi::{
 
 use super::{
     grants::{Grants, Kind, core},
+    policies::{Policies, TlsPlan},
     verdict::{Problem, reason},
 };
 use crate::{
     resources::Set,
-    table::{Endpoints, Picker, UpstreamProtocol},
+    table::{CertificatePem, Endpoints, Picker, UpstreamProtocol, UpstreamTls},
     types::{GROUP, Key, refs::BackendObjectRef},
 };
 
@@ -34,8 +36,26 @@ const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 pub struct Resolved {
     pub key: Key,
     pub port: u16,
+    /// Whether the reference leads to a Service.
+    pub found: bool,
     /// A reference that resolves may still have no endpoint to offer.
-    pub endpoints: Result<Arc<Endpoints>, (StatusCode, &'static str)>,
+    pub endpoints: Result<Upstream, (StatusCode, &'static str)>,
+}
+
+/// What a Gateway shows to endpoints that ask who it is.
+pub type Client = Option<Arc<CertificatePem>>;
+
+/// Endpoints, and how they are spoken to.
+#[derive(Clone)]
+pub struct Upstream {
+    pub endpoints: Arc<Endpoints>,
+    tls: Option<Rc<TlsPlan>>,
+}
+
+impl Upstream {
+    pub fn tls(&self, client: &Client) -> Option<Arc<UpstreamTls>> {
+        self.tls.as_ref().map(|plan| plan.tls(self.endpoints.protocol, client))
+    }
 }
 
 pub struct Backends<'a> {
@@ -43,7 +63,8 @@ pub struct Backends<'a> {
     grants: &'a Grants<'a>,
     slices: HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>,
     /// One per Service port, shared by all rules.
-    endpoints: HashMap<(Key, u16, &'static str), Arc<Endpoints>>,
+    endpoints: HashMap<(Key, u16, &'static str, UpstreamProtocol), Arc<Endpoints>>,
+    pub policies: Policies<'a>,
     /// Where the picks of this table start.
     turn: u64,
 }
@@ -56,7 +77,7 @@ impl<'a> Backends<'a> {
                 slices.entry((key.namespace.as_str(), service.as_str())).or_default().push(&**slice);
             }
         }
-        Self { set, grants, slices, endpoints: HashMap::new(), turn }
+        Self { set, grants, slices, endpoints: HashMap::new(), policies: Policies::new(set), turn }
     }
 
     pub fn turn(&self) -> u64 {
@@ -74,21 +95,36 @@ impl<'a> Backends<'a> {
     ) -> (Resolved, Option<Problem>) {
         let key = Key::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
         let port = reference.port.unwrap_or_default();
+        let failed = |status, why| Err((status, why));
         let found = self.service(from, namespace, reference, &key, field);
-        match found {
-            Ok((service, service_port, protocol)) => {
-                let endpoints = self.endpoints(&key, service, service_port, port, protocol);
-                let endpoints = match endpoints.addresses.is_empty() {
-                    true => Err((StatusCode::SERVICE_UNAVAILABLE, "the Service has no ready endpoint")),
-                    false => Ok(endpoints),
-                };
-                (Resolved { key, port, endpoints }, None)
-            }
+        let (service, service_port, protocol) = match found {
+            Ok(found) => found,
             Err(problem) => {
-                let endpoints = Err((StatusCode::INTERNAL_SERVER_ERROR, "the backend reference does not resolve"));
-                (Resolved { key, port, endpoints }, Some(problem))
+                let endpoints = failed(StatusCode::INTERNAL_SERVER_ERROR, "the backend reference does not resolve");
+                return (Resolved { key, port, found: false, endpoints }, Some(problem));
             }
-        }
+        };
+        let by_request = matches!(from, "HTTPRoute" | "GRPCRoute");
+        let tls = by_request.then(|| self.policies.find(&key, service_port.name.as_deref())).flatten();
+        let endpoints = self.endpoints(&key, service, service_port, port, protocol);
+        let endpoints = match tls.transpose() {
+            Err(()) => failed(StatusCode::INTERNAL_SERVER_ERROR, "the BackendTLSPolicy of the Service is not valid"),
+            Ok(None) if by_request && service_port.app_protocol.as_deref() == Some("kubernetes.io/wss") => {
+                let message = format!(
+                    "port {port} of Service \"{}\" in namespace \"{}\" has appProtocol kubernetes.io/wss: say how to \
+                     verify its certificate with a BackendTLSPolicy, or use kubernetes.io/ws",
+                    key.name, key.namespace
+                );
+                let problem = Problem::new(reason::UNSUPPORTED_PROTOCOL_BACKEND, message);
+                let endpoints = failed(StatusCode::INTERNAL_SERVER_ERROR, "the backend reference does not resolve");
+                return (Resolved { key, port, found: true, endpoints }, Some(problem));
+            }
+            Ok(_) if endpoints.addresses.is_empty() => {
+                failed(StatusCode::SERVICE_UNAVAILABLE, "the Service has no ready endpoint")
+            }
+            Ok(tls) => Ok(Upstream { endpoints, tls }),
+        };
+        (Resolved { key, port, found: true, endpoints }, None)
     }
 
     fn service(
@@ -153,7 +189,7 @@ impl<'a> Backends<'a> {
         let slices = self.slices.get(&of_service).map(Vec::as_slice).unwrap_or_default();
         let turn = self.turn;
         let over = if service_port.protocol.as_deref() == Some("UDP") { "UDP" } else { "TCP" };
-        let made = self.endpoints.entry((key.clone(), port, over)).or_insert_with(|| {
+        let made = self.endpoints.entry((key.clone(), port, over, protocol)).or_insert_with(|| {
             let addresses: BTreeSet<_> = slices.iter().flat_map(|slice| ready(slice, service, service_port)).collect();
             let addresses = Picker::starting(turn, addresses.into_iter().map(|address| (1, address)));
             Arc::new(Endpoints { protocol, addresses })
@@ -174,16 +210,13 @@ fn protocol(port: &ServicePort, from: &str, what: &str, field: &str) -> Result<U
     if theirs != transport {
         return refuse(format!("port {} of {what} is {theirs}: name a {transport} port in {field}.port", port.port));
     }
-    match port.app_protocol.as_deref() {
-        Some("kubernetes.io/h2c") => Ok(UpstreamProtocol::H2c),
-        Some("kubernetes.io/wss") if matches!(from, "HTTPRoute" | "GRPCRoute") => refuse(format!(
-            "port {} of {what} has appProtocol kubernetes.io/wss, and TLS to backends is not supported: use \
-             kubernetes.io/ws",
-            port.port
-        )),
+    Ok(match port.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c") => UpstreamProtocol::Http2,
+        // gRPC is HTTP/2, whether the Service says so or not.
+        _ if from == "GRPCRoute" => UpstreamProtocol::Http2,
         // Others name what HTTP/1.1 carries, or what this proxy need not know.
-        _ => Ok(UpstreamProtocol::Http1),
-    }
+        _ => UpstreamProtocol::Http1,
+    })
 }
 
 /// Ready addresses of one slice for this port of its Service. Ports of slices carry the names

@@ -2,22 +2,24 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, StatusCode, uri::Authority};
+use http::{HeaderName, HeaderValue, Method, StatusCode, uri::Authority};
 
 use super::{
-    backends::Backends,
+    backends::{Backends, Client, Resolved, Upstream},
     verdict::{Problem, reason},
 };
 use crate::{
-    table::{Endpoints, HeaderEdits, Mirror, PathEdit, Redirect, Rewrite, Timeouts},
-    types::{
-        Key,
-        httproute::{self, HeaderModifier, HttpFilter, NameValue, PathModifier, RequestRedirect, UrlRewrite},
+    table::{
+        Cors, HeaderEdits, Mirror, PathEdit, Redirect, Retry, Rewrite, Timeouts,
+        cors::{Allowed, Origin},
     },
+    types::httproute::{self, HeaderModifier, HttpFilter, NameValue, PathModifier, RequestRedirect, UrlRewrite},
 };
 
-const SUPPORTED: [&str; 5] =
-    ["RequestHeaderModifier", "ResponseHeaderModifier", "URLRewrite", "RequestRedirect", "RequestMirror"];
+const SUPPORTED: [&str; 6] =
+    ["RequestHeaderModifier", "ResponseHeaderModifier", "URLRewrite", "RequestRedirect", "RequestMirror", "CORS"];
+/// Seconds that a browser may keep the answer to a preflight, where the filter does not say.
+const MAX_AGE: u32 = 5;
 
 /// What a list of filters comes to.
 #[derive(Default, Clone)]
@@ -27,21 +29,24 @@ pub struct Filters {
     pub rewrite: Option<Rewrite>,
     pub redirect: Option<Redirect>,
     pub mirrors: Vec<MirrorPlan>,
+    pub cors: Option<Cors>,
 }
 
 #[derive(Clone)]
 pub struct MirrorPlan {
-    backend: Key,
-    endpoints: Arc<Endpoints>,
+    pub to: Resolved,
+    upstream: Upstream,
     numerator: u32,
     denominator: u32,
 }
 
 impl MirrorPlan {
-    pub fn mirror(&self) -> Mirror {
+    /// `client` is what the Gateway shows to endpoints.
+    pub fn mirror(&self, client: &Client) -> Mirror {
         Mirror {
-            backend: self.backend.clone(),
-            endpoints: self.endpoints.clone(),
+            backend: self.to.key.clone(),
+            endpoints: Arc::clone(&self.upstream.endpoints),
+            tls: self.upstream.tls(client),
             numerator: self.numerator,
             denominator: self.denominator,
             sent: Arc::default(),
@@ -55,7 +60,7 @@ pub struct Place<'a> {
     pub namespace: &'a str,
     /// For example `spec.rules[0].filters`.
     pub field: &'a str,
-    /// Filters of a backend cannot redirect: by then the rule has chosen to forward.
+    /// Preflights are answered before a backend is chosen: its filters have no say in them.
     pub on_backend: bool,
     /// Every match of the rule is by path prefix, so that a prefix can be replaced.
     pub by_prefix: bool,
@@ -88,16 +93,17 @@ pub fn compile(
             HttpFilter { type_, url_rewrite: Some(edit), .. } if type_ == "URLRewrite" => {
                 all.rewrite = Some(rewrite(edit, place, &at("urlRewrite"))?);
             }
-            HttpFilter { type_, request_redirect: Some(edit), .. }
-                if type_ == "RequestRedirect" && !place.on_backend =>
-            {
+            HttpFilter { type_, request_redirect: Some(edit), .. } if type_ == "RequestRedirect" => {
                 all.redirect = Some(redirect(edit, place, &at("requestRedirect"))?);
             }
             HttpFilter { type_, request_mirror: Some(edit), .. } if type_ == "RequestMirror" => {
                 all.mirrors.extend(mirror(edit, place, &at("requestMirror"), backends, unresolved)?);
             }
+            HttpFilter { type_, cors: Some(settings), .. } if type_ == "CORS" && !place.on_backend => {
+                all.cors = Some(cors(settings, &at("cors"))?);
+            }
             HttpFilter { type_, .. }
-                if SUPPORTED.contains(&type_.as_str()) && !(place.on_backend && type_ == "RequestRedirect") =>
+                if SUPPORTED.contains(&type_.as_str()) && !(place.on_backend && type_ == "CORS") =>
             {
                 return Err(unsupported(format!("{field} has type {type_} but no settings for it: add them")));
             }
@@ -216,8 +222,85 @@ fn mirror(
     let field = format!("{field}.backendRef");
     let (resolved, problem) = backends.resolve(place.kind, place.namespace, &edit.backend_ref, &field);
     unresolved.extend(problem);
-    let endpoints = resolved.endpoints.ok().filter(|_| numerator > 0);
-    Ok(endpoints.map(|endpoints| MirrorPlan { backend: resolved.key, endpoints, numerator, denominator }))
+    let upstream = resolved.endpoints.clone().ok().filter(|_| numerator > 0);
+    Ok(upstream.map(|upstream| MirrorPlan { to: resolved, upstream, numerator, denominator }))
+}
+
+fn cors(settings: &httproute::Cors, field: &str) -> Result<Cors, Problem> {
+    let origins = settings.allow_origins.iter().enumerate().map(|(at, text)| {
+        Origin::parse(text).ok_or_else(|| {
+            unsupported(format!(
+                "\"{text}\" is no origin: write {field}.allowOrigins[{at}] like https://example.com, \
+                 https://*.example.com:8443 or *"
+            ))
+        })
+    });
+    let origins = origins.collect::<Result<Vec<_>, _>>()?;
+    let methods = settings.allow_methods.iter().enumerate().map(|(at, method)| {
+        Method::from_bytes(method.as_bytes())
+            .map(|_| method.as_str())
+            .map_err(|_| unsupported(format!("\"{method}\" is no HTTP method: correct {field}.allowMethods[{at}]")))
+    });
+    let methods = allowed(&methods.collect::<Result<Vec<_>, _>>()?);
+    let names = |list: &[String], what: &str| {
+        let names = list.iter().enumerate();
+        let names = names.map(|(at, name)| match name.as_str() {
+            "*" => Ok("*".to_owned()),
+            name => header_name(name, &format!("{field}.{what}[{at}]")).map(|_| name.to_owned()),
+        });
+        names.collect::<Result<Vec<_>, _>>()
+    };
+    let headers = names(&settings.allow_headers, "allowHeaders")?;
+    let expose = names(&settings.expose_headers, "exposeHeaders")?;
+    let credentials = settings.allow_credentials.unwrap_or_default();
+    Ok(Cors {
+        origins,
+        credentials,
+        methods,
+        headers: allowed(&headers.iter().map(String::as_str).collect::<Vec<_>>()),
+        expose: match allowed(&expose.iter().map(String::as_str).collect::<Vec<_>>()) {
+            Allowed::These(names) => Some(names),
+            // With credentials a browser would take the wildcard for a name.
+            Allowed::Any => (!credentials).then(|| HeaderValue::from_static("*")),
+            Allowed::None => None,
+        },
+        max_age: HeaderValue::from(settings.max_age.unwrap_or(MAX_AGE)),
+    })
+}
+
+/// The list as the answer has it; its members were checked.
+fn allowed(list: &[&str]) -> Allowed {
+    if list.contains(&"*") {
+        return Allowed::Any;
+    }
+    match HeaderValue::try_from(list.join(", ")) {
+        Ok(value) if !list.is_empty() => Allowed::These(value),
+        _ => Allowed::None,
+    }
+}
+
+/// What an absent `attempts` and `backoff` stand for.
+const RETRY_ATTEMPTS: u32 = 1;
+const RETRY_BACKOFF: Duration = Duration::from_millis(25);
+/// More would only load a backend that is in trouble.
+const RETRY_ATTEMPTS_MOST: u32 = 100;
+
+pub fn retry(retry: Option<&httproute::Retry>, field: &str) -> Result<Option<Retry>, Problem> {
+    let Some(retry) = retry else { return Ok(None) };
+    if let Some(code) = retry.codes.iter().find(|code| !(400..=599).contains(*code)) {
+        return Err(unsupported(format!("{code} in {field}.codes is no error: use codes from 400 to 599")));
+    }
+    let attempts = retry.attempts.unwrap_or(RETRY_ATTEMPTS);
+    if attempts == 0 || attempts > RETRY_ATTEMPTS_MOST {
+        let message = format!("{field}.attempts is {attempts}: it has to be from 1 to {RETRY_ATTEMPTS_MOST}");
+        return Err(unsupported(message));
+    }
+    let backoff = match &retry.backoff {
+        None => RETRY_BACKOFF,
+        Some(text) => duration(text)
+            .ok_or_else(|| unsupported(format!("\"{text}\" is no duration: write {field}.backoff like 100ms")))?,
+    };
+    Ok(Some(Retry { codes: retry.codes.clone(), attempts, backoff }))
 }
 
 pub fn timeouts(timeouts: Option<&httproute::Timeouts>, field: &str) -> Result<Timeouts, Problem> {

@@ -1,9 +1,10 @@
 //! Gateways of our classes: their own conditions and the listeners that go into the table.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use super::{
     Addresses, ClassVerdict, GatewayVerdict, ListenerSetVerdict, Verdict,
+    backends::Client,
     certificates::{Certificates, Memory},
     classes,
     conflicts::{self, Sockets},
@@ -27,6 +28,10 @@ pub struct GatewayPlan<'a> {
     pub sets: Vec<SetPlan<'a>>,
     /// Empty when nothing is to be served.
     pub addresses: &'a [IpAddr],
+    /// What it shows to endpoints that ask who it is.
+    pub client: Client,
+    /// What is wrong with that, where it is configured.
+    client_problem: Option<Result<(), Problem>>,
     not_accepted: Option<Problem>,
     /// Reason and message of `Programmed`.
     no_address: Option<Problem>,
@@ -81,9 +86,23 @@ impl<'a> GatewayPlan<'a> {
             listeners,
             sets: Vec::new(),
             addresses: &[],
+            client: None,
+            client_problem: None,
             not_accepted: refused(gateway),
             no_address: None,
         };
+        let backend = spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
+        if let Some(reference) = backend.and_then(|backend| backend.client_certificate_ref.as_ref()) {
+            let made = certificates.resolve(owner, reference, "spec.tls.backend.clientCertificateRef");
+            plan.client_problem = Some(match made {
+                Ok(certificate) => {
+                    plan.client = Some(Arc::new(certificate));
+                    Ok(())
+                }
+                Err(problem) if problem.reason == reason::REF_NOT_PERMITTED => Err(problem),
+                Err(problem) => Err(Problem::new(reason::INVALID_CLIENT_CERTIFICATE_REF, problem.message)),
+            });
+        }
         match given {
             Some(Ok(addresses)) if !addresses.is_empty() => plan.addresses = addresses,
             Some(Err(problem)) if problem.reason == reason::UNSUPPORTED_ADDRESS => {
@@ -139,7 +158,11 @@ impl<'a> GatewayPlan<'a> {
         let for_listeners = for_listeners(&kept_off);
         let listeners: Vec<_> =
             self.own().map(|listener| listener.verdict(self.addresses, for_listeners.as_ref())).collect();
-        let conditions = vec![self.accepted(), self.programmed(&kept_off)];
+        let resolved = self.client_problem.as_ref().map(|found| match found {
+            Ok(()) => Verdict::yes(condition::RESOLVED_REFS, reason::RESOLVED_REFS, "all references resolve"),
+            Err(problem) => Verdict::no(condition::RESOLVED_REFS, problem.reason, problem.message.clone()),
+        });
+        let conditions = [self.accepted(), self.programmed(&kept_off)].into_iter().chain(resolved).collect();
         let attached = self.sets.iter().filter(|set| self.takes(set)).count();
         let asked = attached > 0 || self.gateway.spec.allowed_listeners.is_some();
         GatewayVerdict {

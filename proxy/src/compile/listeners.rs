@@ -60,6 +60,8 @@ pub struct ListenerPlan<'a> {
     pub attached_routes: i32,
     /// What routes brought, by effective hostname.
     pub routes: BTreeMap<String, Vec<RouteMatch>>,
+    /// Which of its hostnames are served to which kind of route.
+    pub held: hostnames::Held,
     /// The one rule of each hostname, for routes that pass bytes on.
     pub streams: BTreeMap<String, Arc<StreamRule>>,
     not_accepted: Option<Problem>,
@@ -72,7 +74,7 @@ pub struct ListenerPlan<'a> {
 /// Kinds of route that a listener can serve. `terminates` is about TLS.
 fn supported_kinds(protocol: Protocol, terminates: bool) -> &'static [&'static str] {
     match protocol {
-        Protocol::Http | Protocol::Https => &["HTTPRoute"],
+        Protocol::Http | Protocol::Https => &["HTTPRoute", "GRPCRoute"],
         Protocol::Tls if terminates => &["TLSRoute", "TCPRoute"],
         Protocol::Tls => &["TLSRoute"],
         Protocol::Tcp => &["TCPRoute"],
@@ -103,6 +105,7 @@ impl<'a> ListenerPlan<'a> {
             tls: None,
             attached_routes: 0,
             routes: BTreeMap::new(),
+            held: hostnames::Held::default(),
             streams: BTreeMap::new(),
             not_accepted: None,
             conflict: None,

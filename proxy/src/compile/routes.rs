@@ -1,18 +1,17 @@
-//! HTTPRoutes: their rules, and what each parent has to hear about them.
+//! HTTPRoutes and GRPCRoutes: their rules, and what each parent has to hear about them.
 
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
-use http::{Method, StatusCode};
-use regex::{Regex, bytes::Regex as BytesRegex};
+use http::{HeaderName, Method, StatusCode};
 
 use super::{
     ParentVerdict, RouteVerdict, Verdict,
-    attach::{Comer, attach},
-    backends::{Backends, Resolved},
-    filters::{self, Filters, Place},
+    attach::{Attachment, Comer, attach},
+    backends::{Backends, Client, Resolved},
+    filters::{Filters, MirrorPlan},
     gateways::GatewayPlan,
     hostnames,
     listeners::ListenerPlan,
@@ -23,19 +22,20 @@ use crate::{
     metrics::{Registry, Series, SeriesKey},
     resources::Set,
     table::{
-        Backend, Outcome, Picker, Redirect, RouteId, RouteMatch, Rule, Target, Timeouts,
+        Backend, Outcome, Picker, Redirect, Retry, Rewrite, RouteId, RouteMatch, Rule, Target, Timeouts,
         route::{PathMatcher, ValueMatcher},
     },
-    types::{
-        HttpRoute, Key,
-        httproute::{HttpBackendRef, HttpMatch, HttpRule, NameValueMatch},
-        refs::ParentRef,
-    },
+    types::{GrpcRoute, HttpRoute, Key, grpcroute::GrpcRule, httproute::HttpRule, refs::ParentRef},
 };
 
-const KIND: &str = "HTTPRoute";
-/// Largest weight that the API allows; sums of it stay far from overflow.
-const MAX_WEIGHT: u32 = 1_000_000;
+mod grpc;
+mod matches;
+mod plan;
+
+use plan::Planner;
+
+const HTTP: &str = "HTTPRoute";
+const GRPC: &str = "GRPCRoute";
 
 /// A rule before it is known which listeners serve it.
 struct RulePlan {
@@ -43,6 +43,7 @@ struct RulePlan {
     matches: Vec<MatchPlan>,
     filters: Filters,
     timeouts: Timeouts,
+    retry: Option<Retry>,
     outcome: OutcomePlan,
 }
 
@@ -50,7 +51,7 @@ struct MatchPlan {
     order: usize,
     path: PathMatcher,
     method: Option<Method>,
-    headers: Vec<(http::HeaderName, ValueMatcher)>,
+    headers: Vec<(HeaderName, ValueMatcher)>,
     query: Vec<(String, ValueMatcher)>,
 }
 
@@ -69,65 +70,184 @@ struct Problems {
     dropped: usize,
 }
 
-/// Puts the routes into the listeners that take them. The result has the routes that name a
-/// parent of ours, with a verdict for each of these parents.
-pub fn compile(
-    set: &Set,
-    parents: &Parents,
-    gateways: &mut [GatewayPlan<'_>],
-    backends: &mut Backends<'_>,
-    registry: &Registry,
-) -> BTreeMap<Key, RouteVerdict> {
-    let mut verdicts = BTreeMap::new();
-    for (key, route) in &set.http_routes {
-        let ours = parents.ours(&key.namespace, &route.spec.parent_refs);
-        if !ours.is_empty() {
-            verdicts.insert(key.clone(), one(set, key, route, &ours, gateways, backends, registry));
-        }
-    }
-    verdicts
+/// A route of either kind.
+#[derive(Clone, Copy)]
+enum Route<'a> {
+    Http(&'a HttpRoute),
+    Grpc(&'a GrpcRoute),
 }
 
-fn one(
+impl<'a> Route<'a> {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Http(_) => HTTP,
+            Self::Grpc(_) => GRPC,
+        }
+    }
+
+    fn parents(self) -> &'a [ParentRef] {
+        match self {
+            Self::Http(route) => &route.spec.parent_refs,
+            Self::Grpc(route) => &route.spec.parent_refs,
+        }
+    }
+
+    fn hostnames(self) -> &'a [String] {
+        match self {
+            Self::Http(route) => &route.spec.hostnames,
+            Self::Grpc(route) => &route.spec.hostnames,
+        }
+    }
+
+    fn created(self) -> i64 {
+        match self {
+            Self::Http(route) => super::created(&route.metadata),
+            Self::Grpc(route) => super::created(&route.metadata),
+        }
+    }
+
+    fn generation(self) -> i64 {
+        match self {
+            Self::Http(route) => route.generation(),
+            Self::Grpc(route) => route.generation(),
+        }
+    }
+
+    fn rules(self, key: &Key, backends: &mut Backends<'_>) -> (Vec<RulePlan>, Problems) {
+        let mut planner = Planner { kind: self.kind(), key, backends, problems: Problems::default() };
+        let field = |at: usize| format!("spec.rules[{at}]");
+        let plans = match self {
+            Self::Http(route) => {
+                // What the API server fills in when there is no rule.
+                let default = [HttpRule::default()];
+                let rules = if route.spec.rules.is_empty() { &default[..] } else { &route.spec.rules };
+                let plans = rules.iter().enumerate();
+                plans.map(|(at, rule)| planner.plan(rule, matches::matches(rule, &field(at)), &field(at))).collect()
+            }
+            Self::Grpc(route) => {
+                let default = [GrpcRule::default()];
+                let rules = if route.spec.rules.is_empty() { &default[..] } else { &route.spec.rules };
+                let plans = rules.iter().enumerate();
+                let plan = |(at, rule)| planner.plan(&grpc::as_http(rule), grpc::matches(rule, &field(at)), &field(at));
+                plans.map(plan).collect()
+            }
+        };
+        (plans, planner.problems)
+    }
+}
+
+/// What was found out about all routes of a kind.
+type RouteVerdicts = BTreeMap<Key, RouteVerdict>;
+
+/// Puts the routes into the listeners that take them. The result has the HTTPRoutes and the
+/// GRPCRoutes that name a parent of ours, with a verdict for each of these parents.
+pub fn compile<'a>(
     set: &Set,
-    key: &Key,
-    route: &HttpRoute,
-    parents: &[(&ParentRef, usize)],
-    gateways: &mut [GatewayPlan<'_>],
-    backends: &mut Backends<'_>,
+    parents: &Parents,
+    gateways: &mut [GatewayPlan<'a>],
+    backends: &mut Backends<'a>,
     registry: &Registry,
-) -> RouteVerdict {
-    let (rules, problems) = rules(key, route, backends);
-    let created = super::created(&route.metadata);
-    let hostnames: Vec<_> = route.spec.hostnames.iter().map(|hostname| hostnames::normal(hostname)).collect();
-    let comer = Comer { kind: KIND, key, hostnames: &hostnames };
-    let mut served = HashSet::new();
-    let mut verdicts = Vec::new();
-    for (parent, gateway) in parents {
-        let listeners = &mut gateways[*gateway].listeners;
-        let attachment = attach(set, listeners, parent, &comer);
-        for (at, hostnames) in &attachment.attached {
-            // A listener may be reached by two parentRefs; it serves the route once.
-            if !served.insert((*gateway, *at)) {
-                continue;
-            }
-            let listener = &mut listeners[*at];
-            listener.attached_routes += 1;
-            if !listener.is_servable() {
-                continue;
-            }
-            for (index, plan) in rules.iter().enumerate() {
-                let rule = Arc::new(plan.rule(key, index, listener, backends.turn(), registry));
-                for hostname in hostnames {
-                    let matches = listener.routes.entry(hostname.clone()).or_default();
-                    matches.extend(plan.matches.iter().map(|one| one.route_match(&rule, created)));
+) -> (RouteVerdicts, RouteVerdicts) {
+    let http = set.http_routes.iter().map(|(key, route)| (key, Route::Http(route)));
+    let grpc = set.grpc_routes.iter().map(|(key, route)| (key, Route::Grpc(route)));
+    let mut all: Vec<_> = http.chain(grpc).map(|(key, route)| (route.created(), key, route)).collect();
+    // Where the two kinds want the same host of a listener, the older route has it.
+    all.sort_by(|(created, key, _), (others, other, _)| {
+        created.cmp(others).then_with(|| slashed(key).cmp(slashed(other)))
+    });
+    let (mut http_routes, mut grpc_routes) = (RouteVerdicts::new(), RouteVerdicts::new());
+    for (created, key, route) in all {
+        let ours = parents.ours(&key.namespace, route.parents());
+        if !ours.is_empty() {
+            let mut placing = Placing { set, key, route, created, gateways, backends, registry };
+            let verdict = RouteVerdict { generation: route.generation(), parents: placing.place(&ours) };
+            match route {
+                Route::Http(_) => http_routes.insert(key.clone(), verdict),
+                Route::Grpc(_) => grpc_routes.insert(key.clone(), verdict),
+            };
+        }
+    }
+    (http_routes, grpc_routes)
+}
+
+/// The bytes of `namespace/name`, by which the spec orders.
+fn slashed(key: &Key) -> impl Iterator<Item = u8> + '_ {
+    key.namespace.bytes().chain([b'/']).chain(key.name.bytes())
+}
+
+/// One route on its way to its parents.
+struct Placing<'p, 'a> {
+    set: &'p Set,
+    key: &'p Key,
+    route: Route<'p>,
+    created: i64,
+    gateways: &'p mut [GatewayPlan<'a>],
+    backends: &'p mut Backends<'a>,
+    registry: &'p Registry,
+}
+
+impl Placing<'_, '_> {
+    fn place(&mut self, parents: &[(&ParentRef, usize)]) -> Vec<ParentVerdict> {
+        let kind = self.route.kind();
+        let (rules, problems) = self.route.rules(self.key, self.backends);
+        let hostnames: Vec<_> = self.route.hostnames().iter().map(|hostname| hostnames::normal(hostname)).collect();
+        let comer = Comer { kind, key: self.key, hostnames: &hostnames };
+        let mut served = HashSet::new();
+        let mut verdicts = Vec::new();
+        for (parent, at) in parents {
+            let gateway = &mut self.gateways[*at];
+            let mut attachment = attach(self.set, &gateway.listeners, parent, &comer);
+            give_way(&mut attachment, &gateway.listeners, kind);
+            for (listener_at, hostnames) in &attachment.attached {
+                // A listener may be reached by two parentRefs; it serves the route once.
+                if !served.insert((*at, *listener_at)) {
+                    continue;
+                }
+                let listener = &mut gateway.listeners[*listener_at];
+                listener.attached_routes += 1;
+                listener.held.take(kind, hostnames);
+                if !listener.is_servable() {
+                    continue;
+                }
+                let context = Context { kind, key: self.key, turn: self.backends.turn(), registry: self.registry };
+                for (index, plan) in rules.iter().enumerate() {
+                    let rule = Arc::new(plan.rule(index, listener, &gateway.client, &context));
+                    for hostname in hostnames {
+                        let matches = listener.routes.entry(hostname.clone()).or_default();
+                        matches.extend(plan.matches.iter().map(|one| one.route_match(&rule, self.created)));
+                    }
                 }
             }
+            if !attachment.attached.is_empty() {
+                let services = rules.iter().flat_map(RulePlan::services);
+                services.for_each(|service| self.backends.policies.reached(service, gateway.key));
+            }
+            let conditions = conditions(attachment.refused, &problems, rules.len());
+            verdicts.push(ParentVerdict { parent: (*parent).clone(), conditions });
         }
-        let conditions = conditions(attachment.refused, &problems, rules.len());
-        verdicts.push(ParentVerdict { parent: (*parent).clone(), conditions });
+        verdicts
     }
-    RouteVerdict { generation: route.generation(), parents: verdicts }
+}
+
+/// A host of a listener belongs to routes of one kind: leaves out listeners where routes of the
+/// other kind came first.
+fn give_way(attachment: &mut Attachment, listeners: &[ListenerPlan<'_>], kind: &'static str) {
+    let mut taken = None;
+    attachment.attached.retain(|(at, hostnames)| match listeners[*at].held.by_another(kind, hostnames) {
+        Some(by) => {
+            taken = Some(by);
+            false
+        }
+        None => true,
+    });
+    if let (Some((other, hostname)), true) = (taken, attachment.attached.is_empty()) {
+        let hostname = if hostname.is_empty() { "any hostname".to_owned() } else { format!("\"{hostname}\"") };
+        let message = format!(
+            "older routes of kind {other} have {hostname} on these listeners, and a host serves {HTTP}s or {GRPC}s, not \
+             both: use another hostname or listener"
+        );
+        attachment.refused = Some(Problem::new(reason::HOSTNAME_CONFLICT, message));
+    }
 }
 
 fn conditions(refused: Option<Problem>, problems: &Problems, rules: usize) -> Vec<Verdict> {
@@ -150,214 +270,12 @@ fn conditions(refused: Option<Problem>, problems: &Problems, rules: usize) -> Ve
     [accepted, resolved].into_iter().chain(partly).collect()
 }
 
-fn rules(key: &Key, route: &HttpRoute, backends: &mut Backends<'_>) -> (Vec<RulePlan>, Problems) {
-    let mut problems = Problems::default();
-    // What the API server fills in when there is no rule.
-    let default = [HttpRule::default()];
-    let rules = if route.spec.rules.is_empty() { &default[..] } else { &route.spec.rules };
-    let plans = rules.iter().enumerate().map(|(at, rule)| plan(key, rule, at, backends, &mut problems)).collect();
-    (plans, problems)
-}
-
-fn plan(key: &Key, rule: &HttpRule, index: usize, backends: &mut Backends<'_>, problems: &mut Problems) -> RulePlan {
-    let field = format!("spec.rules[{index}]");
-    let (matches, bad_matches) = matches(rule, &field);
-    let nothing_matches = matches.is_empty();
-    problems.invalid.extend(bad_matches);
-    let by_prefix = matches.iter().all(|one| matches!(one.path, PathMatcher::Prefix(_)));
-    let place = Place {
-        kind: KIND,
-        namespace: &key.namespace,
-        field: &format!("{field}.filters"),
-        on_backend: false,
-        by_prefix,
-    };
-    let filters = filters::compile(&rule.filters, &place, backends, &mut problems.unresolved);
-    let timeouts = filters::timeouts(rule.timeouts.as_ref(), &format!("{field}.timeouts"));
-    let name = rule.name.clone();
-    let (filters, timeouts) = match (filters, timeouts) {
-        (Ok(filters), Ok(timeouts)) => (filters, timeouts),
-        (filters, timeouts) => {
-            // A filter is never skipped: its requests get an error instead.
-            problems.invalid.extend(filters.err().into_iter().chain(timeouts.err()));
-            problems.dropped += 1;
-            let outcome = OutcomePlan::Respond("the rule has a filter or timeout that is not valid");
-            return RulePlan { name, matches, filters: Filters::default(), timeouts: Timeouts::default(), outcome };
-        }
-    };
-    let dropped_before = problems.dropped;
-    let outcome = match outcome(key, rule, &field, by_prefix, &filters, backends, problems) {
-        Ok(outcome) => outcome,
-        Err(problem) => {
-            problems.invalid.push(problem);
-            problems.dropped += 1;
-            return RulePlan {
-                name,
-                matches,
-                filters: Filters::default(),
-                timeouts,
-                outcome: OutcomePlan::Respond("the rule is not valid"),
-            };
-        }
-    };
-    if nothing_matches && problems.dropped == dropped_before {
-        problems.dropped += 1;
-    }
-    RulePlan { name, matches, filters, timeouts, outcome }
-}
-
-fn outcome(
-    key: &Key,
-    rule: &HttpRule,
-    field: &str,
-    by_prefix: bool,
-    filters: &Filters,
-    backends: &mut Backends<'_>,
-    problems: &mut Problems,
-) -> Result<OutcomePlan, Problem> {
-    if let Some(redirect) = &filters.redirect {
-        if !rule.backend_refs.is_empty() {
-            let message = format!("a rule that redirects sends nothing to backends: remove {field}.backendRefs");
-            return Err(Problem::new(reason::INCOMPATIBLE_FILTERS, message));
-        }
-        return Ok(OutcomePlan::Redirect(redirect.clone()));
-    }
-    let mut weighted = Vec::new();
-    let mut invalid = Vec::new();
-    for (at, reference) in rule.backend_refs.iter().enumerate() {
-        let field = format!("{field}.backendRefs[{at}]");
-        let weight = reference.weight.unwrap_or(1);
-        if weight > MAX_WEIGHT {
-            let message = format!("weight {weight} is above {MAX_WEIGHT}: lower {field}.weight");
-            return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
-        }
-        let (resolved, filters) = backend(key, reference, &field, by_prefix, backends, problems, &mut invalid);
-        weighted.push((weight, resolved, filters));
-    }
-    if !invalid.is_empty() && invalid.len() == rule.backend_refs.len() {
-        problems.dropped += 1;
-    }
-    problems.invalid.append(&mut invalid);
-    Ok(match weighted.iter().any(|(weight, ..)| *weight > 0) {
-        true => OutcomePlan::Forward(weighted),
-        false if weighted.is_empty() => OutcomePlan::Respond("the rule has no backendRefs"),
-        // The spec leaves this open; like a rule without backends, it has nowhere to send.
-        false => OutcomePlan::Respond("all backendRefs of the rule have weight 0"),
-    })
-}
-
-/// A backend whose filters are not valid keeps its share and answers it with errors.
-fn backend(
-    key: &Key,
-    reference: &HttpBackendRef,
-    field: &str,
-    by_prefix: bool,
-    backends: &mut Backends<'_>,
-    problems: &mut Problems,
-    invalid: &mut Vec<Problem>,
-) -> (Resolved, Filters) {
-    let (mut resolved, unresolved) = backends.resolve(KIND, &key.namespace, &reference.backend, field);
-    problems.unresolved.extend(unresolved);
-    let place = Place {
-        kind: KIND,
-        namespace: &key.namespace,
-        field: &format!("{field}.filters"),
-        on_backend: true,
-        by_prefix,
-    };
-    let filters = filters::compile(&reference.filters, &place, backends, &mut problems.unresolved);
-    let filters = filters.unwrap_or_else(|problem| {
-        invalid.push(problem);
-        resolved.endpoints = Err((StatusCode::INTERNAL_SERVER_ERROR, "the backend has a filter that is not valid"));
-        Filters::default()
-    });
-    (resolved, filters)
-}
-
-/// The matches that can be understood, and what is wrong with the others.
-fn matches(rule: &HttpRule, field: &str) -> (Vec<MatchPlan>, Vec<Problem>) {
-    // What the API server fills in when there is no match.
-    let default = [HttpMatch::default()];
-    let all = if rule.matches.is_empty() { &default[..] } else { &rule.matches };
-    let mut problems = Vec::new();
-    let plans = all.iter().enumerate().filter_map(|(at, one)| {
-        one_match(one, at, &format!("{field}.matches[{at}]")).map_err(|problem| problems.push(problem)).ok()
-    });
-    (plans.collect(), problems)
-}
-
-fn one_match(one: &HttpMatch, order: usize, field: &str) -> Result<MatchPlan, Problem> {
-    let method = one.method.as_ref().map(|method| {
-        Method::from_bytes(method.as_bytes())
-            .map_err(|_| unsupported(format!("\"{method}\" is no HTTP method: correct {field}.method")))
-    });
-    let mut headers = Vec::<(http::HeaderName, ValueMatcher)>::new();
-    for (at, header) in one.headers.iter().enumerate() {
-        let field = format!("{field}.headers[{at}]");
-        let name = filters::header_name(&header.name, &format!("{field}.name"))?;
-        let value = value(header, &field)?;
-        // Of several entries for one header or parameter the spec takes the first.
-        if headers.iter().all(|(known, _)| *known != name) {
-            headers.push((name, value));
-        }
-    }
-    let mut query = Vec::<(String, ValueMatcher)>::new();
-    for (at, parameter) in one.query_params.iter().enumerate() {
-        let value = value(parameter, &format!("{field}.queryParams[{at}]"))?;
-        if query.iter().all(|(known, _)| *known != parameter.name) {
-            query.push((parameter.name.clone(), value));
-        }
-    }
-    Ok(MatchPlan { order, path: path(one, field)?, method: method.transpose()?, headers, query })
-}
-
-fn path(one: &HttpMatch, field: &str) -> Result<PathMatcher, Problem> {
-    let wanted = one.path.as_ref();
-    let type_ = wanted.and_then(|path| path.type_.as_deref()).unwrap_or("PathPrefix");
-    let value = wanted.and_then(|path| path.value.as_deref()).unwrap_or("/");
-    let field = format!("{field}.path");
-    match type_ {
-        "Exact" | "PathPrefix" if !value.starts_with('/') => {
-            Err(unsupported(format!("path \"{value}\" does not begin with /: correct {field}.value")))
-        }
-        "Exact" => Ok(PathMatcher::Exact(value.to_owned())),
-        "PathPrefix" => Ok(PathMatcher::prefix(value)),
-        "RegularExpression" => anchored(value, &format!("{field}.value"), Regex::new).map(PathMatcher::Regex),
-        other => Err(unsupported(format!(
-            "type \"{other}\" is not supported: use Exact, PathPrefix or RegularExpression in {field}.type"
-        ))),
-    }
-}
-
-fn value(wanted: &NameValueMatch, field: &str) -> Result<ValueMatcher, Problem> {
-    match wanted.type_.as_deref().unwrap_or("Exact") {
-        "Exact" => Ok(ValueMatcher::Exact(wanted.value.clone())),
-        "RegularExpression" => {
-            anchored(&wanted.value, &format!("{field}.value"), BytesRegex::new).map(ValueMatcher::Regex)
-        }
-        other => Err(unsupported(format!(
-            "type \"{other}\" is not supported: use Exact or RegularExpression in {field}.type"
-        ))),
-    }
-}
-
-/// Patterns match whole values, as with Envoy. The bare pattern is tried first: `a)|(b` would
-/// be balanced by the anchors' parentheses, and the message has to show what its reader wrote.
-fn anchored<R>(pattern: &str, field: &str, make: fn(&str) -> Result<R, regex::Error>) -> Result<R, Problem> {
-    make(pattern).and_then(|_| make(&format!("^(?:{pattern})$"))).map_err(|error| {
-        let why = match error {
-            regex::Error::CompiledTooBig(limit) => format!("it needs more than {limit} bytes"),
-            error => {
-                let text = error.to_string();
-                text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-            }
-        };
-        unsupported(format!("\"{pattern}\" is no regular expression ({why}): correct {field}"))
-    })
-}
-
-fn unsupported(message: String) -> Problem {
-    Problem::new(reason::UNSUPPORTED_VALUE, message)
+/// What all rules of a route have in common when they are made.
+struct Context<'c> {
+    kind: &'static str,
+    key: &'c Key,
+    turn: u64,
+    registry: &'c Registry,
 }
 
 impl MatchPlan {
@@ -375,9 +293,21 @@ impl MatchPlan {
 }
 
 impl RulePlan {
-    fn rule(&self, key: &Key, index: usize, listener: &ListenerPlan<'_>, turn: u64, registry: &Registry) -> Rule {
+    /// Services that requests may be sent to, copies included.
+    fn services(&self) -> impl Iterator<Item = &Key> {
+        let weighted: &[_] = match &self.outcome {
+            OutcomePlan::Forward(weighted) => weighted,
+            OutcomePlan::Redirect(_) | OutcomePlan::Respond(_) => &[],
+        };
+        let mirrors = self.filters.mirrors.iter().chain(weighted.iter().flat_map(|(.., filters)| &filters.mirrors));
+        let backends = weighted.iter().map(|(_, resolved, _)| resolved).chain(mirrors.map(|mirror| &mirror.to));
+        backends.filter(|resolved| resolved.found).map(|resolved| &resolved.key)
+    }
+
+    fn rule(&self, index: usize, listener: &ListenerPlan<'_>, client: &Client, context: &Context<'_>) -> Rule {
+        let Context { kind, key, turn, registry } = *context;
         let labels = SeriesKey {
-            route_kind: KIND.to_owned(),
+            route_kind: kind.to_owned(),
             route_namespace: key.namespace.clone(),
             route: key.name.clone(),
             rule: index.to_string(),
@@ -392,39 +322,62 @@ impl RulePlan {
                         backend_port: resolved.port.to_string(),
                         ..labels.clone()
                     });
-                    (*weight, backend_of(resolved, filters, series))
+                    (*weight, self.backend(resolved, filters, client, series))
                 });
                 Outcome::Forward(Picker::starting(turn, backends))
             }
-            OutcomePlan::Redirect(redirect) => Outcome::Redirect(Box::new(redirect.clone()), registry.series(labels)),
-            OutcomePlan::Respond(why) => {
-                Outcome::Respond(StatusCode::INTERNAL_SERVER_ERROR, why, registry.series(labels))
-            }
+            OutcomePlan::Redirect(redirect) => Outcome::Redirect(Box::new(redirect.clone())),
+            OutcomePlan::Respond(why) => Outcome::Respond(StatusCode::INTERNAL_SERVER_ERROR, why),
         };
         Rule {
-            route: RouteId { kind: KIND, key: key.clone(), rule: index, rule_name: self.name.clone() },
+            route: RouteId { kind, key: key.clone(), rule: index, rule_name: self.name.clone() },
             request_headers: self.filters.request_headers.clone(),
             response_headers: self.filters.response_headers.clone(),
-            rewrite: self.filters.rewrite.clone(),
-            mirrors: self.filters.mirrors.iter().map(filters::MirrorPlan::mirror).collect(),
+            mirrors: mirrors(&self.filters, client),
+            cors: self.filters.cors.clone().map(Box::new),
             timeouts: self.timeouts,
+            retry: self.retry.clone().map(Box::new),
             outcome,
+            series: registry.series(labels),
+        }
+    }
+
+    fn backend(&self, resolved: &Resolved, filters: &Filters, client: &Client, series: Arc<Series>) -> Backend {
+        let (target, tls) = match &resolved.endpoints {
+            Ok(upstream) => (Target::Endpoints(Arc::clone(&upstream.endpoints)), upstream.tls(client)),
+            Err((status, why)) => (Target::Fail(*status, why), None),
+        };
+        Backend {
+            key: resolved.key.clone(),
+            port: resolved.port,
+            target,
+            redirect: filters.redirect.clone().map(Box::new),
+            tls,
+            request_headers: filters.request_headers.clone(),
+            response_headers: filters.response_headers.clone(),
+            rewrite: rewrite(self.filters.rewrite.as_ref(), filters.rewrite.as_ref()),
+            mirrors: mirrors(filters, client),
+            series,
         }
     }
 }
 
-fn backend_of(resolved: &Resolved, filters: &Filters, series: Arc<Series>) -> Backend {
-    Backend {
-        key: resolved.key.clone(),
-        port: resolved.port,
-        target: match &resolved.endpoints {
-            Ok(endpoints) => Target::Endpoints(Arc::clone(endpoints)),
-            Err((status, why)) => Target::Fail(*status, why),
-        },
-        request_headers: filters.request_headers.clone(),
-        response_headers: filters.response_headers.clone(),
-        rewrite: filters.rewrite.clone(),
-        mirrors: filters.mirrors.iter().map(filters::MirrorPlan::mirror).collect(),
-        series,
+fn mirrors(filters: &Filters, client: &Client) -> Vec<crate::table::Mirror> {
+    filters.mirrors.iter().map(|mirror: &MirrorPlan| mirror.mirror(client)).collect()
+}
+
+/// The rule's, but where the backend says something of its own.
+fn rewrite(rule: Option<&Rewrite>, backend: Option<&Rewrite>) -> Option<Rewrite> {
+    match (rule, backend) {
+        (None, None) => None,
+        (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+        (Some(rule), Some(backend)) => Some(Rewrite {
+            hostname: backend.hostname.clone().or_else(|| rule.hostname.clone()),
+            path: backend.path.clone().or_else(|| rule.path.clone()),
+        }),
     }
+}
+
+fn unsupported(message: String) -> Problem {
+    Problem::new(reason::UNSUPPORTED_VALUE, message)
 }

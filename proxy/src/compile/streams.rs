@@ -212,7 +212,7 @@ impl RulePlan {
                 ..labels.clone()
             });
             let target = match &resolved.endpoints {
-                Ok(endpoints) => Target::Endpoints(Arc::clone(endpoints)),
+                Ok(upstream) => Target::Endpoints(Arc::clone(&upstream.endpoints)),
                 Err((status, why)) => Target::Fail(*status, why),
             };
             (*weight, StreamBackend { key: resolved.key.clone(), port: resolved.port, target, series })

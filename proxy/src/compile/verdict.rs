@@ -45,6 +45,12 @@ pub mod reason {
     pub const INVALID_KIND: &str = "InvalidKind";
     pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
     pub const UNSUPPORTED_PROTOCOL_BACKEND: &str = "UnsupportedProtocol";
+    // BackendTLSPolicy, and the same words on listeners
+    pub const CONFLICTED: &str = "Conflicted";
+    pub const INVALID_CA_CERTIFICATE_REF: &str = "InvalidCACertificateRef";
+    pub const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
+    // Gateway: towards backends
+    pub const INVALID_CLIENT_CERTIFICATE_REF: &str = "InvalidClientCertificateRef";
 }
 
 impl Verdict {

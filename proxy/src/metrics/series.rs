@@ -27,9 +27,9 @@ const BOUNDS_NANOS: [u64; DURATION_BUCKETS.len()] = {
 };
 
 /// Codes with a counter of their own in every shard; others go to a map.
-const COMMON: [u16; 26] = [
-    200, 201, 202, 204, 206, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429, 499, 500,
-    502, 503, 504,
+const COMMON: [u16; 28] = [
+    200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 409, 412, 413, 415, 421, 422, 429,
+    499, 500, 502, 503, 504,
 ];
 const RARE: u8 = u8::MAX;
 /// Place of every code below 600 in [`COMMON`].
@@ -48,18 +48,21 @@ static PLACE: [u8; 600] = {
 pub enum Failure {
     Connect,
     ConnectTimeout,
+    /// The endpoint is not who it should be, or does not speak what it should.
+    Tls,
     /// The connection ended, or what came was not HTTP, before the response was whole.
     Reset,
     Timeout,
 }
 
 impl Failure {
-    pub const ALL: [Self; 4] = [Self::Connect, Self::ConnectTimeout, Self::Reset, Self::Timeout];
+    pub const ALL: [Self; 5] = [Self::Connect, Self::ConnectTimeout, Self::Tls, Self::Reset, Self::Timeout];
 
     pub fn reason(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
             Self::Reset => "reset",
             Self::Timeout => "timeout",
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use k8s_openapi::{
     api::{
-        core::v1::{Namespace, Secret, Service},
+        core::v1::{ConfigMap, Namespace, Secret, Service},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -15,7 +15,8 @@ use serde_json::Value;
 
 use super::Set;
 use crate::types::{
-    GROUP, Gateway, GatewayClass, HttpRoute, Key, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
+    BackendTlsPolicy, GROUP, Gateway, GatewayClass, GrpcRoute, HttpRoute, Key, ListenerSet, ReferenceGrant, TcpRoute,
+    TlsRoute, UdpRoute,
 };
 
 #[cfg(test)]
@@ -28,30 +29,36 @@ pub enum Kind {
     Gateway,
     ListenerSet,
     HttpRoute,
+    GrpcRoute,
     TlsRoute,
     TcpRoute,
     UdpRoute,
+    BackendTlsPolicy,
     ReferenceGrant,
     Namespace,
     Service,
     EndpointSlice,
     Secret,
+    ConfigMap,
 }
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
         Self::HttpRoute,
+        Self::GrpcRoute,
         Self::TlsRoute,
         Self::TcpRoute,
         Self::UdpRoute,
+        Self::BackendTlsPolicy,
         Self::ReferenceGrant,
         Self::Namespace,
         Self::Service,
         Self::EndpointSlice,
         Self::Secret,
+        Self::ConfigMap,
     ];
 
     pub fn name(self) -> &'static str {
@@ -60,14 +67,17 @@ impl Kind {
             Self::Gateway => "Gateway",
             Self::ListenerSet => "ListenerSet",
             Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
             Self::TlsRoute => "TLSRoute",
             Self::TcpRoute => "TCPRoute",
             Self::UdpRoute => "UDPRoute",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::Namespace => "Namespace",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
         }
     }
 }
@@ -99,14 +109,17 @@ pub enum Change {
     Gateway(Op<Gateway>),
     ListenerSet(Op<ListenerSet>),
     HttpRoute(Op<HttpRoute>),
+    GrpcRoute(Op<GrpcRoute>),
     TlsRoute(Op<TlsRoute>),
     TcpRoute(Op<TcpRoute>),
     UdpRoute(Op<UdpRoute>),
+    BackendTlsPolicy(Op<BackendTlsPolicy>),
     ReferenceGrant(Op<ReferenceGrant>),
     Namespace(Op<Namespace>),
     Service(Op<Service>),
     EndpointSlice(Op<EndpointSlice>),
     Secret(Op<Secret>),
+    ConfigMap(Op<ConfigMap>),
 }
 
 #[derive(Debug)]
@@ -143,14 +156,17 @@ impl Change {
             Kind::Gateway => Self::Gateway(op(object)?),
             Kind::ListenerSet => Self::ListenerSet(op(object)?),
             Kind::HttpRoute => Self::HttpRoute(op(object)?),
+            Kind::GrpcRoute => Self::GrpcRoute(op(object)?),
             Kind::TlsRoute => Self::TlsRoute(op(object)?),
             Kind::TcpRoute => Self::TcpRoute(op(object)?),
             Kind::UdpRoute => Self::UdpRoute(op(object)?),
+            Kind::BackendTlsPolicy => Self::BackendTlsPolicy(op(object)?),
             Kind::ReferenceGrant => Self::ReferenceGrant(op(object)?),
             Kind::Namespace => Self::Namespace(op(object)?),
             Kind::Service => Self::Service(op(object)?),
             Kind::EndpointSlice => Self::EndpointSlice(op(object)?),
             Kind::Secret => Self::Secret(op(object)?),
+            Kind::ConfigMap => Self::ConfigMap(op(object)?),
         })
     }
 
@@ -160,14 +176,17 @@ impl Change {
             Self::Gateway(_) => Kind::Gateway,
             Self::ListenerSet(_) => Kind::ListenerSet,
             Self::HttpRoute(_) => Kind::HttpRoute,
+            Self::GrpcRoute(_) => Kind::GrpcRoute,
             Self::TlsRoute(_) => Kind::TlsRoute,
             Self::TcpRoute(_) => Kind::TcpRoute,
             Self::UdpRoute(_) => Kind::UdpRoute,
+            Self::BackendTlsPolicy(_) => Kind::BackendTlsPolicy,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::Namespace(_) => Kind::Namespace,
             Self::Service(_) => Kind::Service,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Secret(_) => Kind::Secret,
+            Self::ConfigMap(_) => Kind::ConfigMap,
         }
     }
 }
@@ -179,14 +198,17 @@ impl Set {
             Change::Gateway(op) => fold(&mut self.gateways, op),
             Change::ListenerSet(op) => fold(&mut self.listener_sets, op),
             Change::HttpRoute(op) => fold(&mut self.http_routes, op),
+            Change::GrpcRoute(op) => fold(&mut self.grpc_routes, op),
             Change::TlsRoute(op) => fold(&mut self.tls_routes, op),
             Change::TcpRoute(op) => fold(&mut self.tcp_routes, op),
             Change::UdpRoute(op) => fold(&mut self.udp_routes, op),
+            Change::BackendTlsPolicy(op) => fold(&mut self.backend_tls_policies, op),
             Change::ReferenceGrant(op) => fold(&mut self.grants, op),
             Change::Namespace(op) => fold(&mut self.namespaces, op),
             Change::Service(op) => fold(&mut self.services, op),
             Change::EndpointSlice(op) => fold(&mut self.endpoint_slices, op),
             Change::Secret(op) => fold(&mut self.secrets, op),
+            Change::ConfigMap(op) => fold(&mut self.config_maps, op),
         }
     }
 }
@@ -288,9 +310,11 @@ held!(GatewayClass, String, |key| key.name.clone(), same: |old, new| old.spec ==
 held!(Gateway, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(ListenerSet, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(HttpRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
+held!(GrpcRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(TlsRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
 // One type for TCPRoute and UDPRoute.
 held!(TcpRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
+held!(BackendTlsPolicy, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(ReferenceGrant, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(Namespace, String, |key| key.name.clone(), same: |_old, _new| true);
 held!(Service, Key, Key::clone, same: |old, new| old.spec == new.spec);
@@ -298,3 +322,4 @@ held!(EndpointSlice, Key, Key::clone, same: |old, new| {
     old.endpoints == new.endpoints && old.ports == new.ports && old.address_type == new.address_type
 });
 held!(Secret, Key, Key::clone, same: |old, new| old.data == new.data && old.type_ == new.type_);
+held!(ConfigMap, Key, Key::clone, same: |old, new| old.data == new.data && old.binary_data == new.binary_data);

@@ -51,14 +51,17 @@ pub fn watch(client: &Client, changes: &mpsc::Sender<Seen>) -> JoinSet<()> {
             Kind::Gateway => tasks.spawn(follow(client, changes, kind, Change::Gateway)),
             Kind::ListenerSet => tasks.spawn(follow(client, changes, kind, Change::ListenerSet)),
             Kind::HttpRoute => tasks.spawn(follow(client, changes, kind, Change::HttpRoute)),
+            Kind::GrpcRoute => tasks.spawn(follow(client, changes, kind, Change::GrpcRoute)),
             Kind::TlsRoute => tasks.spawn(follow(client, changes, kind, Change::TlsRoute)),
             Kind::TcpRoute => tasks.spawn(follow(client, changes, kind, Change::TcpRoute)),
             Kind::UdpRoute => tasks.spawn(follow(client, changes, kind, Change::UdpRoute)),
+            Kind::BackendTlsPolicy => tasks.spawn(follow(client, changes, kind, Change::BackendTlsPolicy)),
             Kind::ReferenceGrant => tasks.spawn(follow(client, changes, kind, Change::ReferenceGrant)),
             Kind::Namespace => tasks.spawn(follow(client, changes, kind, Change::Namespace)),
             Kind::Service => tasks.spawn(follow(client, changes, kind, Change::Service)),
             Kind::EndpointSlice => tasks.spawn(follow(client, changes, kind, Change::EndpointSlice)),
             Kind::Secret => tasks.spawn(follow(client, changes, kind, Change::Secret)),
+            Kind::ConfigMap => tasks.spawn(follow(client, changes, kind, Change::ConfigMap)),
         };
     }
     tasks
@@ -71,15 +74,19 @@ pub fn api_resources(kind: Kind) -> Vec<ApiResource> {
         Kind::Gateway => (GROUP, "gateways", &["v1"]),
         Kind::ListenerSet => (GROUP, "listenersets", &["v1"]),
         Kind::HttpRoute => (GROUP, "httproutes", &["v1"]),
+        Kind::GrpcRoute => (GROUP, "grpcroutes", &["v1"]),
         Kind::TlsRoute => (GROUP, "tlsroutes", &["v1"]),
         Kind::TcpRoute => (GROUP, "tcproutes", &["v1"]),
         Kind::UdpRoute => (GROUP, "udproutes", &["v1"]),
+        // Before 1.4 it was served as v1alpha3 alone.
+        Kind::BackendTlsPolicy => (GROUP, "backendtlspolicies", &["v1", "v1alpha3"]),
         // Before 1.5 it was served as v1beta1 alone.
         Kind::ReferenceGrant => (GROUP, "referencegrants", &["v1", "v1beta1"]),
         Kind::Namespace => ("", "namespaces", &["v1"]),
         Kind::Service => ("", "services", &["v1"]),
         Kind::EndpointSlice => ("discovery.k8s.io", "endpointslices", &["v1"]),
         Kind::Secret => ("", "secrets", &["v1"]),
+        Kind::ConfigMap => ("", "configmaps", &["v1"]),
     };
     versions
         .iter()

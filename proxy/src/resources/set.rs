@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{
-        core::v1::{Namespace, Secret, Service},
+        core::v1::{ConfigMap, Namespace, Secret, Service},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -12,8 +12,8 @@ use k8s_openapi::{
 
 use super::Kind;
 use crate::types::{
-    Gateway, GatewayClass, HttpRoute, Key, ListenerSet, Object, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
-    refs::RouteStatus,
+    BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, Key, ListenerSet, Object, ReferenceGrant, TcpRoute,
+    TlsRoute, UdpRoute, refs::RouteStatus,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -22,14 +22,17 @@ pub struct Set {
     pub gateways: BTreeMap<Key, Arc<Gateway>>,
     pub listener_sets: BTreeMap<Key, Arc<ListenerSet>>,
     pub http_routes: BTreeMap<Key, Arc<HttpRoute>>,
+    pub grpc_routes: BTreeMap<Key, Arc<GrpcRoute>>,
     pub tls_routes: BTreeMap<Key, Arc<TlsRoute>>,
     pub tcp_routes: BTreeMap<Key, Arc<TcpRoute>>,
     pub udp_routes: BTreeMap<Key, Arc<UdpRoute>>,
+    pub backend_tls_policies: BTreeMap<Key, Arc<BackendTlsPolicy>>,
     pub grants: BTreeMap<Key, Arc<ReferenceGrant>>,
     pub namespaces: BTreeMap<String, Arc<Namespace>>,
     pub services: BTreeMap<Key, Arc<Service>>,
     pub endpoint_slices: BTreeMap<Key, Arc<EndpointSlice>>,
     pub secrets: BTreeMap<Key, Arc<Secret>>,
+    pub config_maps: BTreeMap<Key, Arc<ConfigMap>>,
 }
 
 /// What a route of any kind has for those who write its status.
@@ -49,6 +52,7 @@ impl Set {
     pub fn route(&self, kind: Kind, key: &Key) -> Option<RouteView<'_>> {
         match kind {
             Kind::HttpRoute => self.http_routes.get(key).map(|route| (&**route).into()),
+            Kind::GrpcRoute => self.grpc_routes.get(key).map(|route| (&**route).into()),
             Kind::TlsRoute => self.tls_routes.get(key).map(|route| (&**route).into()),
             Kind::TcpRoute => self.tcp_routes.get(key).map(|route| (&**route).into()),
             Kind::UdpRoute => self.udp_routes.get(key).map(|route| (&**route).into()),
@@ -65,6 +69,7 @@ impl Set {
             routes.iter().map(move |(key, route)| (kind, key, (&**route).into()))
         }
         all(Kind::HttpRoute, &self.http_routes)
+            .chain(all(Kind::GrpcRoute, &self.grpc_routes))
             .chain(all(Kind::TlsRoute, &self.tls_routes))
             .chain(all(Kind::TcpRoute, &self.tcp_routes))
             .chain(all(Kind::UdpRoute, &self.udp_routes))

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use super::{mirror, record::Record, upstream::Lease};
+use super::{mirror, record::Record, replay, upstream::Lease};
 use crate::metrics::Failure;
 
 #[derive(Debug, thiserror::Error)]
@@ -24,13 +24,23 @@ pub(super) enum BodyError {
     Timeout,
     #[error("a mirror fell behind and its copy was given up")]
     MirrorLag,
+    #[error("the request is being sent anew")]
+    Superseded,
+    #[error("the client broke off its body")]
+    ClientGone,
 }
 
 /// Of a request on its way to an endpoint.
 pub(super) enum RequestBody {
     Empty,
-    Stream { incoming: Incoming, bytes: Rc<Cell<u64>>, copies: Vec<mirror::Sender> },
+    Stream {
+        incoming: Incoming,
+        bytes: Rc<Cell<u64>>,
+        copies: Vec<mirror::Sender>,
+    },
     Copy(mirror::Receiver),
+    /// For a request that may be sent again.
+    Replay(replay::Reader),
 }
 
 impl RequestBody {
@@ -47,6 +57,7 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Copy(receiver) => receiver.poll_frame(cx),
+            Self::Replay(reader) => reader.poll_frame(cx),
             Self::Stream { incoming, bytes, copies } => {
                 let polled = Pin::new(incoming).poll_frame(cx);
                 match &polled {
@@ -71,7 +82,7 @@ impl Body for RequestBody {
             Self::Empty => true,
             // Mirrors end with the last frame: they have to see the end itself.
             Self::Stream { incoming, copies, .. } => copies.is_empty() && incoming.is_end_stream(),
-            Self::Copy(_) => false,
+            Self::Copy(_) | Self::Replay(_) => false,
         }
     }
 
@@ -80,6 +91,7 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Stream { incoming, .. } => incoming.size_hint(),
             Self::Copy(receiver) => receiver.size_hint(),
+            Self::Replay(reader) => reader.size_hint(),
         }
     }
 }

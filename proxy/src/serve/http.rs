@@ -1,34 +1,40 @@
-//! HTTP on an accepted connection: from a request's head to the response that is sent.
+//! HTTP on an accepted connection: from a request's head to the rule that takes it.
 
-use std::{cell::Cell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::OnceCell,
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
-    upgrade::OnUpgrade,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, time::Sleep};
+use tokio::net::TcpStream;
 
 use super::{
     accesslog::Entry,
-    body::{RequestBody, ResponseBody},
-    drain::{Closing, Drain, Opaque},
-    filter, forward, mirror,
+    answer,
+    body::ResponseBody,
+    drain::{Closing, Drain, Graceful, Opaque},
+    proxy::{self, Taken},
     record::Record,
     request, tls,
     upstream::{CONNECTION_WINDOW, Local, SEND_BUFFER, STREAM_WINDOW},
     worker::Shared,
 };
 use crate::{
-    metrics::{Failure, Series},
-    table::{
-        Backend, Bind, Endpoints, Found, Outcome, RequestHead, Rule, Target, UpstreamProtocol, route::PathMatcher,
-    },
+    metrics::Series,
+    table::{Bind, Cors, Found, RequestHead, Rule, route::PathMatcher},
 };
 
 /// Most bytes of a request's head.
@@ -38,11 +44,13 @@ const STREAMS_MOST: u32 = 256;
 /// What all requests of a connection share.
 pub(super) struct Connection {
     /// Of the moment of accepting: serves what comes after its socket was removed.
-    bind: Arc<Bind>,
-    peer: HeaderValue,
-    tls: bool,
-    drain: Rc<Drain>,
-    shared: Rc<Shared>,
+    pub bind: Arc<Bind>,
+    pub peer: HeaderValue,
+    pub tls: bool,
+    /// What the client asked for when it opened TLS, in lower case.
+    server_name: OnceCell<Box<str>>,
+    pub drain: Rc<Drain>,
+    pub shared: Rc<Shared>,
     _open: Box<dyn std::any::Any>,
 }
 
@@ -58,7 +66,8 @@ impl Connection {
     ) -> Rc<Self> {
         let peer = HeaderValue::try_from(peer.ip().to_canonical().to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Rc::new(Self { bind, peer, tls, drain, shared, _open: Box::new(open) })
+        let server_name = OnceCell::new();
+        Rc::new(Self { bind, peer, tls, server_name, drain, shared, _open: Box::new(open) })
     }
 }
 
@@ -115,6 +124,10 @@ pub(super) async fn serve_plain(stream: TcpStream, connection: Rc<Connection>) {
 }
 
 pub(super) async fn serve_tls(stream: tls::Stream, connection: Rc<Connection>) {
+    if let Some(name) = stream.get_ref().1.server_name() {
+        // Nobody set it before: a connection opens TLS once.
+        let _ = connection.server_name.set(name.to_ascii_lowercase().into());
+    }
     if tls::is_h2(&stream) {
         serve_h2(TokioIo::new(stream), connection).await;
     } else {
@@ -126,14 +139,40 @@ async fn serve_h1<I>(io: I, connection: Rc<Connection>)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
-    let drain = Rc::clone(&connection.drain);
+    let (drain, refused) = (Rc::clone(&connection.drain), Rc::clone(&connection));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(connection.shared.options.header_timeout)
         .max_buf_size(HEAD_MOST)
         .serve_connection(io, service_fn(move |request| handle(Rc::clone(&connection), request)))
         .with_upgrades();
-    drain.run(Box::pin(served)).await;
+    drain.run(Watched { served: Box::pin(served), connection: refused }).await;
+}
+
+/// Notices the requests that end a connection because they are none: they are answered before
+/// anybody here sees them.
+struct Watched<C> {
+    served: Pin<Box<C>>,
+    connection: Rc<Connection>,
+}
+
+impl<C: Closing + Future<Output = hyper::Result<()>>> Graceful for Watched<C> {
+    fn close_when_idle(&mut self) {
+        self.served.as_mut().graceful();
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.served.as_mut().poll(cx).map(|ended| match ended {
+            Err(error) if error.is_parse() && !error.is_parse_version_h2() => {
+                let (shared, series) =
+                    (Rc::clone(&self.connection.shared), Arc::clone(&self.connection.bind.unmatched));
+                let mut record = Record::begin(shared, series, Instant::now(), None, false);
+                record.code = if error.is_parse_too_large() { 431 } else { 400 };
+            }
+            // How a connection failed says nothing else that its requests did not record.
+            Ok(()) | Err(_) => {}
+        })
+    }
 }
 
 async fn serve_h2<I>(io: I, connection: Rc<Connection>)
@@ -153,16 +192,34 @@ where
     drain.run(Box::pin(served)).await;
 }
 
+/// Whose answer a request gets.
 enum Routed {
     Rule { rule: Arc<Rule>, matched: usize },
     Nowhere { series: Arc<Series>, status: StatusCode, text: &'static str },
 }
 
 impl Connection {
+    fn find(&self, parts: &Parts) -> Routed {
+        let refuse = |status, text| Routed::Nowhere { series: Arc::clone(&self.bind.unmatched), status, text };
+        if parts.method == Method::CONNECT {
+            return refuse(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n");
+        }
+        match request::authority(parts) {
+            Ok(authority) => self.route(&authority.host(), parts),
+            Err(why) => {
+                tracing::debug!(why, "bad request");
+                refuse(StatusCode::BAD_REQUEST, "the request does not name a valid host\n")
+            }
+        }
+    }
+
     /// Everything that needs the table, without waiting.
     fn route(&self, host: &str, parts: &Parts) -> Routed {
         self.shared.with_live(|live| {
             let bind = live.bind(self.bind.address).unwrap_or(&self.bind);
+            if let Some(misdirected) = self.misdirected(bind, host) {
+                return misdirected;
+            }
             let head = RequestHead {
                 host,
                 method: &parts.method,
@@ -170,255 +227,85 @@ impl Connection {
                 query: parts.uri.query(),
                 headers: &parts.headers,
             };
-            match bind.find(&head) {
-                Found::NoListener(bind) => Routed::Nowhere {
-                    series: Arc::clone(&bind.unmatched),
-                    status: StatusCode::NOT_FOUND,
-                    text: "no listener takes this host\n",
-                },
-                Found::NoRule(listener) => Routed::Nowhere {
-                    series: Arc::clone(&listener.unmatched),
-                    status: StatusCode::NOT_FOUND,
-                    text: "no route takes this request\n",
-                },
-                Found::Rule { listener, found } => match &found.rule.outcome {
-                    Outcome::Forward(backends) if backends.entries().next().is_none() => Routed::Nowhere {
-                        series: Arc::clone(&listener.unmatched),
-                        status: StatusCode::INTERNAL_SERVER_ERROR,
-                        text: "every backend of this route has weight 0\n",
-                    },
-                    _ => Routed::Rule {
-                        rule: Arc::clone(&found.rule),
-                        matched: match &found.path {
-                            PathMatcher::Prefix(prefix) => prefix.len(),
-                            PathMatcher::Exact(exact) => exact.len(),
-                            PathMatcher::Regex(_) => 0,
-                        },
-                    },
-                },
-            }
+            let (series, text) = match bind.find(&head) {
+                Found::Rule { found, .. } => {
+                    let matched = match &found.path {
+                        PathMatcher::Prefix(prefix) => prefix.len(),
+                        PathMatcher::Exact(exact) => exact.len(),
+                        PathMatcher::Regex(_) => 0,
+                    };
+                    return Routed::Rule { rule: Arc::clone(&found.rule), matched };
+                }
+                Found::NoListener(bind) => (&bind.unmatched, "no listener takes this host\n"),
+                Found::NoRule(listener) => (&listener.unmatched, "no route takes this request\n"),
+            };
+            Routed::Nowhere { series: Arc::clone(series), status: StatusCode::NOT_FOUND, text }
         })
     }
 
-    fn begin(&self, series: &Arc<Series>, started: Instant, parts: &Parts, host: &str) -> Record {
-        let log = self.shared.log.as_ref().map(|_| Entry::new(parts, host));
-        Record::begin(Rc::clone(&self.shared), Arc::clone(series), started, log)
-    }
-
-    /// Whether the client should not use this connection again.
-    fn mark(&self, response: &mut Response<ResponseBody>, version: Version) {
-        if version < Version::HTTP_2 && self.drain.ending() {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    /// The listener that the server name chose has the connection to itself: requests for hosts
+    /// of another have come to the wrong place (RFC 9110, 15.5.20).
+    fn misdirected(&self, bind: &Bind, host: &str) -> Option<Routed> {
+        let name = self.server_name.get().filter(|name| name.as_ref() != host)?;
+        let chosen = bind.listeners.find(name).next()?;
+        if bind.listeners.find(host).next().is_some_and(|wanted| Arc::ptr_eq(wanted, chosen)) {
+            return None;
         }
+        Some(Routed::Nowhere {
+            series: Arc::clone(&chosen.unmatched),
+            status: StatusCode::MISDIRECTED_REQUEST,
+            text: "this connection was opened for another host\n",
+        })
     }
-}
 
-fn text(mut record: Record, status: StatusCode, text: &'static str) -> Response<ResponseBody> {
-    record.code = status.as_u16();
-    let mut response = Response::new(ResponseBody::Text { text: Some(Bytes::from_static(text.as_bytes())), record });
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+    pub(super) fn begin(&self, series: &Arc<Series>, started: Instant, parts: &Parts) -> Record {
+        let log = self.shared.log.as_ref().map(|_| {
+            let host = request::authority(parts).map(|authority| authority.host().into_owned());
+            Entry::new(parts, &host.unwrap_or_default())
+        });
+        Record::begin(Rc::clone(&self.shared), Arc::clone(series), started, log, answer::is_grpc(parts))
+    }
 }
 
 async fn handle(connection: Rc<Connection>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
     let version = parts.version;
-    let refused = |status, why| text(connection.begin(&connection.bind.unmatched, started, &parts, ""), status, why);
-    let mut response = if parts.method == Method::CONNECT {
-        refused(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n")
-    } else {
-        match request::authority(&parts) {
-            Err(why) => {
-                tracing::debug!(why, "bad request");
-                refused(StatusCode::BAD_REQUEST, "the request does not name a valid host\n")
-            }
-            Ok(authority) => {
-                let host = authority.host();
-                match connection.route(&host, &parts) {
-                    Routed::Nowhere { series, status, text: why } => {
-                        text(connection.begin(&series, started, &parts, &host), status, why)
-                    }
-                    Routed::Rule { rule, matched } => match &rule.outcome {
-                        Outcome::Respond(status, why, series) => {
-                            text(connection.begin(series, started, &parts, &host), *status, why)
-                        }
-                        Outcome::Redirect(redirect, series) => {
-                            let record = connection.begin(series, started, &parts, &host);
-                            let port = connection.bind.address.port();
-                            let to = filter::location(redirect, connection.tls, &host, port, &parts.uri, matched);
-                            let mut response = text(record, redirect.status, "");
-                            if let Ok(location) = HeaderValue::try_from(to) {
-                                response.headers_mut().insert(header::LOCATION, location);
-                            }
-                            filter::edit(response.headers_mut(), &rule.response_headers);
-                            response
-                        }
-                        Outcome::Forward(backends) => match backends.pick() {
-                            None => refused(StatusCode::INTERNAL_SERVER_ERROR, "this route has no backend\n"),
-                            Some(backend) => {
-                                let record = connection.begin(&backend.series, started, &parts, &host);
-                                match &backend.target {
-                                    Target::Fail(status, why) => text(record, *status, why),
-                                    Target::Endpoints(endpoints) => {
-                                        let authority = HeaderValue::try_from(authority.text).ok();
-                                        drop(host);
-                                        let mut parts = parts;
-                                        if let Some(authority) = authority {
-                                            parts.headers.insert(header::HOST, authority);
-                                        }
-                                        let step = Step { rule: &rule, backend, endpoints, matched, started };
-                                        proxy(&connection, step, parts, body, record).await
-                                    }
-                                }
-                            }
-                        },
-                    },
-                }
+    let mut response = match connection.find(&parts) {
+        Routed::Nowhere { series, status, text } => {
+            answer::text(connection.begin(&series, started, &parts), status, text)
+        }
+        Routed::Rule { rule, matched } => {
+            let taken = Taken { rule: &rule, matched, started };
+            match &rule.cors {
+                None => proxy::take(&connection, taken, parts, body).await,
+                Some(cors) => Box::pin(across_origins(&connection, cors, taken, parts, body)).await,
             }
         }
     };
-    connection.mark(&mut response, version);
+    // The client should not use this connection again.
+    if version < Version::HTTP_2 && connection.drain.ending() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response)
 }
 
-/// Where a request goes on its way to an endpoint.
-#[derive(Clone, Copy)]
-struct Step<'a> {
-    rule: &'a Rule,
-    backend: &'a Backend,
-    endpoints: &'a Endpoints,
-    matched: usize,
-    started: Instant,
-}
-
-async fn proxy(
+/// Of a rule that says which origins may read its answers.
+async fn across_origins(
     connection: &Rc<Connection>,
-    step: Step<'_>,
-    mut parts: Parts,
-    incoming: Incoming,
-    mut record: Record,
+    cors: &Cors,
+    taken: Taken<'_>,
+    parts: Parts,
+    body: Incoming,
 ) -> Response<ResponseBody> {
-    let Step { rule, backend, endpoints, matched, started } = step;
-    let shared = &connection.shared;
-    let upgrade = request::upgrade(&parts).filter(|_| endpoints.protocol == UpstreamProtocol::Http1);
-    let client = upgrade.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
-
-    request::strip_hop_by_hop(&mut parts.headers);
-    // The client was told to continue when its body was asked for.
-    parts.headers.remove(header::EXPECT);
-    request::forwarded(&mut parts.headers, &connection.peer, connection.tls);
-    if !parts.headers.contains_key(&request::X_REQUEST_ID) {
-        parts.headers.insert(&request::X_REQUEST_ID, shared.ids.next());
-    }
-    record.forwarded(&parts.headers);
-    filter::edit(&mut parts.headers, &rule.request_headers);
-    filter::edit(&mut parts.headers, &backend.request_headers);
-    for rewrite in backend.rewrite.iter().chain(if backend.rewrite.is_none() { rule.rewrite.as_ref() } else { None }) {
-        filter::rewrite(rewrite, &mut parts.uri, &mut parts.headers, matched);
-    }
-
-    let mut body = if incoming.is_end_stream() {
-        RequestBody::Empty
-    } else {
-        let bytes = Rc::new(Cell::new(0));
-        record.request_bytes = Some(Rc::clone(&bytes));
-        RequestBody::Stream { incoming, bytes, copies: Vec::new() }
+    let Some(origin) = parts.headers.get(header::ORIGIN).cloned() else {
+        return proxy::take(connection, taken, parts, body).await;
     };
-    for mirror in rule.mirrors.iter().chain(&backend.mirrors).filter(|mirror| mirror::chosen(mirror)) {
-        record.mirrored();
-        let sender = mirror::start(mirror, &parts, &body, shared);
-        if let (Some(sender), RequestBody::Stream { copies, .. }) = (sender, &mut body) {
-            copies.push(sender);
-        }
+    if answer::is_preflight(&parts) {
+        let record = connection.begin(&taken.rule.series, taken.started, &parts);
+        return answer::preflight(record, cors, &origin, &parts.headers);
     }
-    if let (Some(protocol), Some(_)) = (upgrade, &client) {
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(header::UPGRADE, protocol);
-    }
-
-    let request = forward::addressed(Request::from_parts(parts, body), endpoints.protocol);
-    let limit = match (rule.timeouts.request, rule.timeouts.backend_request) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    let mut deadline = limit.map(|limit| Box::pin(tokio::time::sleep_until((started + limit).into())));
-    let sent = match &mut deadline {
-        None => Some(forward::send(request, endpoints, &mut record).await),
-        Some(deadline) => Box::pin(before(deadline, forward::send(request, endpoints, &mut record))).await,
-    };
-    let (response, lease) = match sent {
-        Some(Ok(answer)) => answer,
-        Some(Err((status, why))) => return text(record, status, why),
-        None => {
-            record.failed(Failure::Timeout);
-            return text(record, StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time\n");
-        }
-    };
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switched(connection, response, client, record, step);
-    }
-    record.code = response.status().as_u16();
-    let (mut head, incoming) = response.into_parts();
-    head.version = Version::HTTP_11;
-    request::strip_hop_by_hop(&mut head.headers);
-    filter::edit(&mut head.headers, &rule.response_headers);
-    filter::edit(&mut head.headers, &backend.response_headers);
-    Response::from_parts(head, ResponseBody::Upstream { incoming, lease, deadline, record, whole: false })
-}
-
-async fn before<F: Future>(deadline: &mut Pin<Box<Sleep>>, work: F) -> Option<F::Output> {
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        () = deadline.as_mut() => None,
-    }
-}
-
-/// The endpoint agreed to another protocol: from here on bytes are carried both ways.
-fn switched(
-    connection: &Rc<Connection>,
-    mut response: Response<Incoming>,
-    client: Option<OnUpgrade>,
-    mut record: Record,
-    step: Step<'_>,
-) -> Response<ResponseBody> {
-    let Some(client) = client else {
-        record.failed(Failure::Reset);
-        return text(record, StatusCode::BAD_GATEWAY, "the backend switched protocols without being asked\n");
-    };
-    let upstream = hyper::upgrade::on(&mut response);
-    record.code = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-    let protocol = response.headers().get(header::UPGRADE).cloned();
-    let mut answer = Response::new(ResponseBody::Tunnel);
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *answer.headers_mut() = std::mem::take(response.headers_mut());
-    request::strip_hop_by_hop(answer.headers_mut());
-    filter::edit(answer.headers_mut(), &step.rule.response_headers);
-    filter::edit(answer.headers_mut(), &step.backend.response_headers);
-    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    if let Some(protocol) = protocol {
-        answer.headers_mut().insert(header::UPGRADE, protocol);
-    }
-    let (connection, sent) = (Rc::clone(connection), Rc::new(Cell::new(0)));
-    record.request_bytes = Some(Rc::clone(&sent));
-    tokio::task::spawn_local(async move {
-        let drain = Rc::clone(&connection.drain);
-        let carry = async {
-            let Ok((client, upstream)) = tokio::try_join!(client, upstream) else {
-                return record.reason("upgrade_failed");
-            };
-            let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-            // How a tunnel ends is the business of the two that talk through it.
-            if let Ok((up, down)) = tokio::io::copy_bidirectional(&mut client, &mut upstream).await {
-                sent.set(up);
-                record.response_bytes = down;
-            }
-        };
-        drain.run(Opaque(Box::pin(carry))).await;
-        // The connection counts as open until here.
-        drop(connection);
-    });
-    answer
+    let mut response = proxy::take(connection, taken, parts, body).await;
+    answer::share(response.headers_mut(), cors, &origin);
+    response
 }

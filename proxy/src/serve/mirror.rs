@@ -4,7 +4,6 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    net::SocketAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, Waker},
@@ -19,6 +18,7 @@ use http_body_util::BodyExt;
 use super::{
     body::{BodyError, RequestBody},
     forward,
+    upstream::Peer,
     worker::Shared,
 };
 use crate::table::{Endpoints, Mirror};
@@ -54,7 +54,7 @@ pub(super) struct Receiver {
     size: SizeHint,
 }
 
-fn pipe(size: SizeHint) -> (Sender, Receiver) {
+pub(super) fn pipe(size: SizeHint) -> (Sender, Receiver) {
     let queue = Rc::default();
     (Sender(Rc::clone(&queue)), Receiver { queue, size })
 }
@@ -144,9 +144,10 @@ pub(super) fn start(mirror: &Mirror, parts: &Parts, body: &RequestBody, shared: 
         sender
     });
     let (endpoints, shared) = (Arc::clone(&mirror.endpoints), Rc::clone(shared));
+    let peer = Peer { address, tls: mirror.tls.clone() };
     let backend = mirror.backend.clone();
     tokio::task::spawn_local(async move {
-        let copy = Box::pin(send(request, &endpoints, address, &shared));
+        let copy = Box::pin(send(request, &endpoints, peer, &shared));
         match tokio::time::timeout(TIME, copy).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%backend, %address, error, "a mirrored request failed"),
@@ -159,18 +160,16 @@ pub(super) fn start(mirror: &Mirror, parts: &Parts, body: &RequestBody, shared: 
 async fn send(
     request: Request<RequestBody>,
     endpoints: &Endpoints,
-    address: SocketAddr,
+    peer: Peer,
     shared: &Rc<Shared>,
 ) -> Result<(), String> {
     let request = forward::addressed(request, endpoints.protocol);
     // A connection of its own: a stale pooled one would lose the copy.
-    let (response, lease) = forward::once(request, endpoints.protocol, address, shared).await?;
+    let (response, lease) = forward::once(request, endpoints.protocol, peer, shared).await?;
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
         frame.map_err(|error| error.to_string())?;
     }
-    if let Some(lease) = lease {
-        lease.give_back();
-    }
+    lease.give_back();
     Ok(())
 }

@@ -19,13 +19,22 @@ pub(super) struct Record {
     /// Counted by the request's body, which the upstream connection owns.
     pub request_bytes: Option<Rc<Cell<u64>>>,
     pub response_bytes: u64,
+    /// Errors have to be told in the way of gRPC.
+    pub grpc: bool,
     log: Option<Box<Entry>>,
 }
 
 impl Record {
-    pub(super) fn begin(shared: Rc<Shared>, series: Arc<Series>, started: Instant, log: Option<Box<Entry>>) -> Self {
+    pub(super) fn begin(
+        shared: Rc<Shared>,
+        series: Arc<Series>,
+        started: Instant,
+        log: Option<Box<Entry>>,
+        grpc: bool,
+    ) -> Self {
         series.begin(shared.index);
-        Self { shared, series, started, code: CLIENT_CLOSED_REQUEST, request_bytes: None, response_bytes: 0, log }
+        let code = CLIENT_CLOSED_REQUEST;
+        Self { shared, series, started, code, request_bytes: None, response_bytes: 0, grpc, log }
     }
 
     pub(super) fn shared(&self) -> &Rc<Shared> {

@@ -72,6 +72,8 @@ fn backend(registry: &Registry, target: Arc<Endpoints>) -> Backend {
         key: Key::new("shop", "web"),
         port: 80,
         target: Target::Endpoints(target),
+        redirect: None,
+        tls: None,
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
         rewrite: None,
@@ -85,10 +87,12 @@ fn rule(outcome: Outcome) -> Rule {
         route: RouteId { kind: "HTTPRoute", key: Key::new("shop", "checkout"), rule: 0, rule_name: None },
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
-        rewrite: None,
         mirrors: Vec::new(),
+        cors: None,
         timeouts: Timeouts::default(),
+        retry: None,
         outcome,
+        series: Registry::new(1).series(SeriesKey::default()),
     }
 }
 

@@ -3,19 +3,24 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
-use hyper::client::conn::{http1, http2};
+use hyper::{
+    client::conn::{http1, http2},
+    rt::{Read, Write},
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::{ServeOptions, body::RequestBody, worker::Shared};
-use crate::metrics::Failure;
+use super::{ServeOptions, body::RequestBody, dial, worker::Shared};
+use crate::{metrics::Failure, table::UpstreamTls};
 
 /// Idle connections kept for one endpoint, by one worker.
 const IDLE_MOST: usize = 1024;
@@ -23,15 +28,25 @@ pub(super) const STREAM_WINDOW: u32 = 1 << 20;
 /// Several times a stream's: one stream that nobody reads must not stop the others.
 pub(super) const CONNECTION_WINDOW: u32 = 4 << 20;
 pub(super) const SEND_BUFFER: usize = 256 * 1024;
+/// Requests at a time on one HTTP/2 connection, where the endpoint allows as many; then
+/// another is opened, for one connection is one order of packets and one core of the endpoint.
+const STREAMS_MOST: usize = 100;
+/// HTTP/2 connections to one endpoint, by one worker.
+const HTTP2_MOST: usize = 8;
 
 pub(super) type Http1 = http1::SendRequest<RequestBody>;
 pub(super) type Http2 = http2::SendRequest<RequestBody>;
-/// Held while the connection is opened, so that a burst of requests opens one.
-type SharedHttp2 = Rc<tokio::sync::Mutex<Option<Http2>>>;
+
+/// Connections to one are as good as each other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Peer {
+    pub address: SocketAddr,
+    pub tls: Option<Arc<UpstreamTls>>,
+}
 
 pub(super) struct Pool {
-    http1: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
-    http2: RefCell<HashMap<SocketAddr, SharedHttp2>>,
+    http1: RefCell<HashMap<Peer, Vec<Idle>>>,
+    http2: RefCell<HashMap<Peer, Rc<Multiplexed>>>,
     /// Seconds since the start, by the worker's tick: no clock call per request.
     now: Cell<u64>,
     idle: u64,
@@ -43,24 +58,61 @@ struct Idle {
     since: u64,
 }
 
-/// An HTTP/1.1 connection in use.
-pub(super) struct Lease {
-    pub sender: Http1,
-    pub address: SocketAddr,
-    pub shared: Rc<Shared>,
+/// The HTTP/2 connections of one endpoint.
+#[derive(Default)]
+struct Multiplexed {
+    open: RefCell<Vec<Rc<Connection>>>,
+    /// Held while a connection is opened, so that a burst of requests opens one.
+    opening: tokio::sync::Mutex<()>,
+}
+
+struct Connection {
+    sender: Http2,
+    streams: Cell<usize>,
+    /// What the endpoint allows, as it last said.
+    most: Rc<Cell<usize>>,
+    used: Cell<u64>,
+}
+
+/// A place on an HTTP/2 connection.
+pub(super) struct Stream(Rc<Connection>);
+
+impl Stream {
+    fn on(connection: &Rc<Connection>, now: u64) -> Self {
+        connection.streams.set(connection.streams.get() + 1);
+        connection.used.set(now);
+        Self(Rc::clone(connection))
+    }
+
+    pub(super) fn sender(&self) -> Http2 {
+        self.0.sender.clone()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get() - 1);
+    }
+}
+
+/// A connection in use, or a part of one.
+pub(super) enum Lease {
+    Http1 { sender: Http1, peer: Peer, shared: Rc<Shared> },
+    Http2(#[allow(dead_code, reason = "held for its end")] Stream),
 }
 
 impl Lease {
     /// The response was read to its end.
     pub(super) fn give_back(self) {
-        let pool = &self.shared.pool;
-        if self.sender.is_closed() {
+        let Self::Http1 { sender, peer, shared } = self else { return };
+        let pool = &shared.pool;
+        if sender.is_closed() {
             return;
         }
         let mut all = pool.http1.borrow_mut();
-        let idle = all.entry(self.address).or_default();
+        let idle = all.entry(peer).or_default();
         if idle.len() < IDLE_MOST {
-            idle.push(Idle { sender: self.sender, since: pool.now.get() });
+            idle.push(Idle { sender, since: pool.now.get() });
         }
     }
 }
@@ -98,16 +150,17 @@ impl Pool {
             idle.retain(|one| !one.sender.is_closed() && now - one.since <= self.idle);
             !idle.is_empty()
         });
-        self.http2.borrow_mut().retain(|_, shared| match shared.try_lock() {
-            Ok(sender) => sender.as_ref().is_some_and(|sender| !sender.is_closed()),
-            Err(_) => true,
+        self.http2.borrow_mut().retain(|_, endpoint| {
+            let mut open = endpoint.open.borrow_mut();
+            open.retain(|one| !one.sender.is_closed() && (one.streams.get() > 0 || now - one.used.get() <= self.idle));
+            !open.is_empty() || Rc::strong_count(endpoint) > 1
         });
     }
 
     /// The connection that was used last, as it is the likeliest to live.
-    pub(super) fn idle(&self, address: SocketAddr) -> Option<Http1> {
+    pub(super) fn idle(&self, peer: &Peer) -> Option<Http1> {
         let mut all = self.http1.borrow_mut();
-        let idle = all.get_mut(&address)?;
+        let idle = all.get_mut(peer)?;
         // Closed ones go, and those whose last exchange is not quite over stay.
         for at in (0..idle.len()).rev() {
             if idle[at].sender.is_ready() {
@@ -137,41 +190,90 @@ impl Pool {
         Ok(stream)
     }
 
-    pub(super) async fn open_http1(&self, address: SocketAddr) -> Result<Http1, Failure> {
-        let stream = self.connect(address).await?;
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(64 * 1024)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_| Failure::Connect)?;
-        // Errors reach the request that is on the connection.
-        tokio::task::spawn_local(async move {
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(sender)
+    pub(super) async fn open_http1(&self, peer: &Peer) -> Result<Http1, Failure> {
+        let stream = self.connect(peer.address).await?;
+        match &peer.tls {
+            None => start_http1(TokioIo::new(stream)).await,
+            Some(tls) => {
+                let secured = Box::pin(dial::secure(tls, stream, self.connect_timeout)).await?;
+                start_http1(TokioIo::new(secured)).await
+            }
+        }
     }
 
-    /// The connection of this endpoint, and whether it was opened just now.
-    pub(super) async fn http2(&self, address: SocketAddr) -> Result<(Http2, bool), Failure> {
-        let shared = Rc::clone(self.http2.borrow_mut().entry(address).or_default());
-        let mut current = shared.lock().await;
-        if let Some(sender) = current.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok((sender.clone(), false));
+    /// A place on a connection to this endpoint, and whether that was opened just now.
+    pub(super) async fn http2(&self, peer: &Peer) -> Result<(Stream, bool), Failure> {
+        let endpoint = {
+            let mut all = self.http2.borrow_mut();
+            match all.get(peer) {
+                Some(known) => Rc::clone(known),
+                None => Rc::clone(all.entry(peer.clone()).or_default()),
+            }
+        };
+        if let Some(stream) = self.place(&endpoint, false) {
+            return Ok((stream, false));
         }
-        let stream = self.connect(address).await?;
-        let (sender, connection) = http2::Builder::new(Local)
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(SEND_BUFFER)
-            .keep_alive_interval(Duration::from_secs(20))
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_| Failure::Connect)?;
-        tokio::task::spawn_local(async move {
-            let _ = connection.await;
-        });
-        *current = Some(sender.clone());
-        Ok((sender, true))
+        let _one_at_a_time = endpoint.opening.lock().await;
+        // Another request may have opened one meanwhile.
+        if let Some(stream) = self.place(&endpoint, true) {
+            return Ok((stream, false));
+        }
+        let stream = self.connect(peer.address).await?;
+        let connection = match &peer.tls {
+            None => start_http2(TokioIo::new(stream)).await?,
+            Some(tls) => {
+                let secured = Box::pin(dial::secure(tls, stream, self.connect_timeout)).await?;
+                start_http2(TokioIo::new(secured)).await?
+            }
+        };
+        let connection = Rc::new(connection);
+        endpoint.open.borrow_mut().push(Rc::clone(&connection));
+        Ok((Stream::on(&connection, self.now.get()), true))
     }
+
+    /// On the first connection with room; where no more may be opened, on the emptiest.
+    fn place(&self, endpoint: &Multiplexed, last: bool) -> Option<Stream> {
+        let mut open = endpoint.open.borrow_mut();
+        open.retain(|connection| !connection.sender.is_closed());
+        let free = open.iter().find(|one| one.streams.get() < one.most.get().clamp(1, STREAMS_MOST));
+        let chosen = match free {
+            None if last && open.len() >= HTTP2_MOST => open.iter().min_by_key(|one| one.streams.get()),
+            free => free,
+        };
+        chosen.map(|connection| Stream::on(connection, self.now.get()))
+    }
+}
+
+async fn start_http1<I: Read + Write + Unpin + Send + 'static>(io: I) -> Result<Http1, Failure> {
+    let handshake = http1::Builder::new().max_buf_size(64 * 1024).handshake(io).await;
+    let (sender, connection) = handshake.map_err(|_| Failure::Connect)?;
+    // Errors reach the request that is on the connection.
+    tokio::task::spawn_local(async move {
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(sender)
+}
+
+async fn start_http2<I: Read + Write + Unpin + 'static>(io: I) -> Result<Connection, Failure> {
+    let (sender, connection) = http2::Builder::new(Local)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(Duration::from_secs(20))
+        .handshake(io)
+        .await
+        .map_err(|_| Failure::Connect)?;
+    let most = Rc::new(Cell::new(STREAMS_MOST));
+    let said = Rc::clone(&most);
+    tokio::task::spawn_local(async move {
+        let mut connection = pin!(connection);
+        poll_fn(|cx| {
+            let polled = connection.as_mut().poll(cx);
+            said.set(connection.current_max_send_streams());
+            polled.map(drop)
+        })
+        .await;
+    });
+    Ok(Connection { sender, streams: Cell::new(0), most, used: Cell::new(0) })
 }

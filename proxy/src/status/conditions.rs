@@ -9,17 +9,18 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
-use super::features;
+use super::{features, policies};
 use crate::{
     compile::{
-        ClassVerdict, GatewayVerdict, ListenerSetVerdict, ListenerVerdict, RouteVerdict, Verdict, Verdicts,
+        ClassVerdict, GatewayVerdict, ListenerSetVerdict, ListenerVerdict, PolicyVerdict, RouteVerdict, Verdict,
+        Verdicts,
         verdict::{condition, reason},
     },
     provision::host::IP_ADDRESS,
     resources::{Kind, RouteView, Set},
     table::Socket,
     types::{
-        Gateway, GatewayClass, Key, ListenerSet,
+        BackendTlsPolicy, Gateway, GatewayClass, Key, ListenerSet,
         gateway::{GatewayAddress, GatewayClassStatus, GatewayStatus, ListenerStatus, SupportedFeature},
         listenerset::ListenerSetStatus,
         refs::{RouteParentStatus, RouteStatus},
@@ -65,6 +66,7 @@ pub enum Target {
     Gateway(Key),
     ListenerSet(Key),
     Route(Kind, Key),
+    Policy(Key),
 }
 
 /// What the status of one object has to say.
@@ -74,6 +76,7 @@ pub enum Desired {
     Gateway(GatewayVerdict),
     ListenerSet(ListenerSetVerdict),
     Route(RouteVerdict),
+    Policy(PolicyVerdict),
 }
 
 /// An object as the API last had it.
@@ -83,6 +86,7 @@ pub enum Current {
     Gateway(Arc<Gateway>),
     ListenerSet(Arc<ListenerSet>),
     Route { version: Option<String>, status: Option<RouteStatus> },
+    Policy(Arc<BackendTlsPolicy>),
 }
 
 impl From<RouteView<'_>> for Current {
@@ -98,6 +102,7 @@ impl Current {
             Target::Gateway(key) => set.gateways.get(key).cloned().map(Self::Gateway),
             Target::ListenerSet(key) => set.listener_sets.get(key).cloned().map(Self::ListenerSet),
             Target::Route(kind, key) => set.route(*kind, key).map(Self::from),
+            Target::Policy(key) => set.backend_tls_policies.get(key).cloned().map(Self::Policy),
         }
     }
 
@@ -107,6 +112,7 @@ impl Current {
             Self::Gateway(gateway) => gateway.metadata.resource_version.as_deref(),
             Self::ListenerSet(set) => set.metadata.resource_version.as_deref(),
             Self::Route { version, .. } => version.as_deref(),
+            Self::Policy(policy) => policy.metadata.resource_version.as_deref(),
         }
     }
 }
@@ -135,7 +141,8 @@ pub fn desired(set: &Set, verdicts: &Verdicts, failures: &BindFailures, controll
         let generation = route.metadata.generation.unwrap_or_default();
         (Target::Route(kind, key.clone()), Desired::Route(RouteVerdict { generation, parents: Vec::new() }))
     });
-    classes.chain(gateways).chain(sets).chain(routes).chain(left).collect()
+    let policies = policies::desired(set, verdicts, controller);
+    classes.chain(gateways).chain(sets).chain(routes).chain(left).chain(policies).collect()
 }
 
 /// What the sockets say about one listener, or several.
@@ -279,6 +286,11 @@ pub fn patch(desired: &Desired, current: &Current, controller: &str, now: &Time)
             let new = route_status(verdict, &old, controller, now);
             (new != old).then(|| json!(new))?
         }
+        (Desired::Policy(verdict), Current::Policy(policy)) => {
+            let old = policy.status.clone().unwrap_or_default();
+            let new = policies::status(verdict, &old, controller, now);
+            (new != old).then(|| json!(new))?
+        }
         // Not one object; there is nothing to say.
         _ => return None,
     };
@@ -350,7 +362,7 @@ fn route_status(verdict: &RouteVerdict, old: &RouteStatus, controller: &str, now
     RouteStatus { parents }
 }
 
-fn merged(verdicts: &[Verdict], old: &[Condition], generation: i64, now: &Time) -> Vec<Condition> {
+pub(super) fn merged(verdicts: &[Verdict], old: &[Condition], generation: i64, now: &Time) -> Vec<Condition> {
     let said = |verdict: &Verdict, before: Option<&Condition>| {
         let status = if verdict.status { "True" } else { "False" };
         let since = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());

@@ -254,6 +254,7 @@ fn api(client: Client, target: &Target) -> (Api<DynamicObject>, String) {
         Target::Gateway(key) => (Kind::Gateway, key),
         Target::ListenerSet(key) => (Kind::ListenerSet, key),
         Target::Route(kind, key) => (*kind, key),
+        Target::Policy(key) => (Kind::BackendTlsPolicy, key),
     };
     (Api::namespaced_with(client, &key.namespace, &api_resources(kind)[0]), key.name.clone())
 }
@@ -267,6 +268,7 @@ fn read(target: &Target, object: DynamicObject) -> Result<Current, String> {
         Target::Class(_) => Current::Class(typed(object)?),
         Target::Gateway(_) => Current::Gateway(typed(object)?),
         Target::ListenerSet(_) => Current::ListenerSet(typed(object)?),
+        Target::Policy(_) => Current::Policy(typed(object)?),
         Target::Route(..) => {
             let route: Arc<Object<serde::de::IgnoredAny, RouteStatus>> = typed(object)?;
             Current::Route { version: route.metadata.resource_version.clone(), status: route.status.clone() }

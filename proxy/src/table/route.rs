@@ -64,7 +64,6 @@ pub enum ValueMatcher {
 #[derive(Debug, Clone, Copy)]
 pub enum Found<'a> {
     Rule {
-        listener: &'a Arc<Listener>,
         found: &'a RouteMatch,
     },
     /// A listener takes the host, but no rule the request.
@@ -81,7 +80,7 @@ impl Bind {
             return Found::NoListener(self);
         };
         match listener.routes.find(head.host).find_map(|routes| routes.find(head)) {
-            Some(found) => Found::Rule { listener, found },
+            Some(found) => Found::Rule { found },
             None => Found::NoRule(listener),
         }
     }

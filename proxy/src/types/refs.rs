@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{GROUP, rules};
+use super::{GROUP, Key, rules};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +26,20 @@ pub struct ParentRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules::port")]
     pub port: Option<u16>,
+}
+
+impl ParentRef {
+    /// As a status names a Gateway.
+    pub fn gateway(key: &Key) -> Self {
+        Self {
+            group: gateway_group(),
+            kind: gateway_kind(),
+            namespace: Some(key.namespace.clone()),
+            name: key.name.clone(),
+            section_name: None,
+            port: None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

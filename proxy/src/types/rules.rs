@@ -89,6 +89,13 @@ pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
     build(json!({ "type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$" }))
 }
 
+pub(super) fn retry_codes(_: &mut SchemaGenerator) -> Schema {
+    build(json!({
+        "type": "array", "x-kubernetes-list-type": "set",
+        "items": { "type": "integer", "minimum": 400, "maximum": 599 },
+    }))
+}
+
 pub(super) fn controller_name(_: &mut SchemaGenerator) -> Schema {
     text(1, 253, &format!("^{}$", prefixed()))
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::table::{
-    Backend, Endpoints, HeaderEdits, Mirror, Outcome, Rule, Target,
+    Backend, Endpoints, HeaderEdits, Mirror, Outcome, Roots, Rule, Target,
     route::{PathMatcher, RouteMatch, ValueMatcher},
 };
 
@@ -58,6 +58,16 @@ fn verdicts(out: &mut String, all: &Verdicts) -> std::fmt::Result {
             let port = parent.port.map(|port| format!(" port {port}")).unwrap_or_default();
             let kind = if parent.kind == "Gateway" { "" } else { "ListenerSet " };
             writeln!(out, "    parent {kind}{namespace}{}{section}{port}:", parent.name)?;
+            conditions(out, "    ", &one.conditions)?;
+        }
+    }
+    if !all.policies.is_empty() {
+        writeln!(out, "policies:")?;
+    }
+    for (key, policy) in &all.policies {
+        writeln!(out, "  {key}:")?;
+        for one in &policy.ancestors {
+            writeln!(out, "    ancestor {}/{}:", one.ancestor.namespace.as_deref().unwrap_or(""), one.ancestor.name)?;
             conditions(out, "    ", &one.conditions)?;
         }
     }
@@ -159,15 +169,18 @@ fn rule(out: &mut String, rule: &Rule) -> std::fmt::Result {
     let indent = "          ";
     edits(out, indent, "request headers", &rule.request_headers)?;
     edits(out, indent, "response headers", &rule.response_headers)?;
-    if let Some(rewrite) = &rule.rewrite {
-        writeln!(out, "{indent}rewrite hostname {:?} path {:?}", rewrite.hostname, rewrite.path)?;
-    }
     mirrors(out, indent, &rule.mirrors)?;
+    if let Some(cors) = &rule.cors {
+        writeln!(out, "{indent}{cors:?}")?;
+    }
+    if let Some(retry) = &rule.retry {
+        writeln!(out, "{indent}{retry:?}")?;
+    }
     if rule.timeouts != crate::table::Timeouts::default() {
         writeln!(out, "{indent}timeouts {:?} {:?}", rule.timeouts.request, rule.timeouts.backend_request)?;
     }
     match &rule.outcome {
-        Outcome::Redirect(to, _) => writeln!(
+        Outcome::Redirect(to) => writeln!(
             out,
             "{indent}redirect {} scheme {:?} hostname {:?} port {:?} path {:?}",
             to.status.as_u16(),
@@ -176,7 +189,7 @@ fn rule(out: &mut String, rule: &Rule) -> std::fmt::Result {
             to.port,
             to.path
         ),
-        Outcome::Respond(status, why, _) => writeln!(out, "{indent}respond {} {why:?}", status.as_u16()),
+        Outcome::Respond(status, why) => writeln!(out, "{indent}respond {} {why:?}", status.as_u16()),
         Outcome::Forward(picker) => picker.weighted().try_for_each(|(weight, one)| backend(out, indent, weight, one)),
     }
 }
@@ -191,6 +204,19 @@ fn target(target: &Target) -> String {
 fn backend(out: &mut String, indent: &str, weight: u64, one: &Backend) -> std::fmt::Result {
     writeln!(out, "{indent}backend {}:{} weight {weight}: {}", one.key, one.port, target(&one.target))?;
     let indent = &format!("{indent}  ");
+    if let Some(to) = &one.redirect {
+        writeln!(out, "{indent}redirect {} {:?} {:?}", to.status.as_u16(), to.hostname, to.path)?;
+    }
+    if let Some(tls) = &one.tls {
+        let settings = tls.settings();
+        let roots = match &settings.roots {
+            Roots::System => "system".to_owned(),
+            Roots::Pem(bundles) => format!("{} bundles", bundles.len()),
+        };
+        let client = settings.client.as_ref().map(|client| client.secret.to_string());
+        let names = &settings.names;
+        writeln!(out, "{indent}tls {} roots {roots} names {names:?} client {client:?}", settings.hostname)?;
+    }
     edits(out, indent, "request headers", &one.request_headers)?;
     edits(out, indent, "response headers", &one.response_headers)?;
     if let Some(rewrite) = &one.rewrite {

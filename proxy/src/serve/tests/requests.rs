@@ -86,12 +86,12 @@ fn redirects_name_ports_only_where_needed() {
 async fn rewrites_reach_the_backend() {
     let echo = Echo::start().await;
     let plane = Plane::with(|registry| {
-        let mut rewritten = forward(registry, &[echo.address]);
-        rewritten.rewrite = Some(Rewrite {
+        let mut backend = backend(registry, endpoints(&[echo.address], UpstreamProtocol::Http1));
+        backend.rewrite = Some(Rewrite {
             hostname: Some("inner.example".parse().unwrap()),
             path: Some(PathEdit::Prefix("/v2".into())),
         });
-        vec![("", "/api", rewritten)]
+        vec![("", "/api", rule(Outcome::Forward(Picker::new([(1, backend)]))))]
     })
     .await;
     let (_, _, text) = plane.get("/api/x?y=z").await;
@@ -108,6 +108,7 @@ async fn mirrors_get_the_body_and_cost_nothing() {
             mirrored.mirrors.push(Mirror {
                 backend: Key::new("shop", "copy"),
                 endpoints: endpoints(&addresses, UpstreamProtocol::Http1),
+                tls: None,
                 numerator: 1,
                 denominator: 1,
                 sent: Arc::default(),
@@ -200,7 +201,7 @@ async fn a_restarted_backend_loses_no_request() {
 async fn h2c_on_both_sides() {
     let echo = Echo::start().await;
     let plane = Plane::with(|registry| {
-        let target = endpoints(&[echo.address], UpstreamProtocol::H2c);
+        let target = endpoints(&[echo.address], UpstreamProtocol::Http2);
         vec![("h", "/", rule(Outcome::Forward(Picker::new([(1, backend(registry, target))]))))]
     })
     .await;
@@ -355,7 +356,7 @@ async fn trailers_pass() {
         let _ = builder.serve_connection(TokioIo::new(stream), service).await;
     });
     let plane = Plane::with(|registry| {
-        let target = endpoints(&[address], UpstreamProtocol::H2c);
+        let target = endpoints(&[address], UpstreamProtocol::Http2);
         vec![("", "/", rule(Outcome::Forward(Picker::new([(1, backend(registry, target))]))))]
     })
     .await;

@@ -18,10 +18,12 @@ fn rule(route: &str, index: usize) -> Arc<Rule> {
         route: RouteId { kind: "HTTPRoute", key: Key::new(namespace, name), rule: index, rule_name: None },
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
-        rewrite: None,
         mirrors: Vec::new(),
         timeouts: Timeouts { request: Some(Duration::from_secs(1)), backend_request: None },
-        outcome: Outcome::Respond(StatusCode::INTERNAL_SERVER_ERROR, "test", series),
+        outcome: Outcome::Respond(StatusCode::INTERNAL_SERVER_ERROR, "test"),
+        cors: None,
+        retry: None,
+        series,
     })
 }
 
