@@ -3,4 +3,5 @@
 pub mod conditions;
 pub mod features;
 pub mod infrastructure;
+mod pace;
 pub mod write;
