@@ -4,4 +4,5 @@ pub mod conditions;
 pub mod features;
 pub mod infrastructure;
 mod policies;
+mod pace;
 pub mod write;

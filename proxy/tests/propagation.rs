@@ -120,13 +120,12 @@ async fn routes_come_change_and_go() {
     let routes = gateway.api("HTTPRoute", "default");
 
     let writes = Arc::new(AtomicU64::new(0));
-    let (seen, gateways) = (Arc::clone(&writes), gateway.api("Gateway", "default"));
+    let seen = Arc::clone(&writes);
     let resource = kube::api::ApiResource::from_gvk(&kube::api::GroupVersionKind::gvk(
         "gateway.networking.k8s.io",
         "v1",
         "Gateway",
     ));
-    drop(gateways);
     let watched = kube::Api::<kube::api::DynamicObject>::all_with(gateway.client.clone(), &resource);
     tokio::spawn(async move {
         let mut changes = watcher(watched, watcher::Config::default()).applied_objects().boxed();
@@ -183,6 +182,12 @@ async fn routes_come_change_and_go() {
     told("deleted", &mut times);
     let counted = Instant::now();
     gateway.until("Gateway", "default", "edge", |edge| edge["status"]["listeners"][0]["attachedRoutes"] == 0).await;
+    let text = gateway.metrics().await;
+    for line in text.lines().filter(|line| {
+        line.starts_with("gwproxy_config_apply_seconds_sum") || line.starts_with("gwproxy_config_apply_seconds_count")
+    }) {
+        println!("{line}");
+    }
     println!("attachedRoutes 0 after {:.1?}, {} changes of the Gateway", counted.elapsed(), writes.load(Relaxed));
     gateway.local.stop().await;
 }

@@ -28,7 +28,7 @@ use crate::{
     },
     serve::{BindError, DataPlane},
     status::{
-        conditions::{BindFailure, BindFailures, Desired, Target, desired},
+        conditions::{BindFailure, BindFailures, with_sockets},
         infrastructure::propagate,
         write::{Wanted, write},
     },
@@ -39,6 +39,10 @@ use crate::{
 const IDLE: Duration = Duration::from_millis(2);
 /// … but never later than this after the first.
 const AT_MOST: Duration = Duration::from_millis(20);
+/// With this long since the last table, a change is compiled at once.
+const REST: Duration = Duration::from_millis(5);
+/// How long a change of status waits for others before it is looked at.
+const STATUS: Duration = Duration::from_millis(25);
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub struct Control {
@@ -60,7 +64,8 @@ struct State {
     /// Changes that no table has yet.
     pending: Option<Instant>,
     generation: u64,
-    verdicts: Verdicts,
+    verdicts: Arc<Verdicts>,
+    applied: Option<Instant>,
     failures: BindFailures,
     serving: BTreeMap<Key, (Vec<IpAddr>, BTreeSet<u16>)>,
     memory: Memory,
@@ -77,17 +82,26 @@ impl Control {
         let writer = tokio::spawn(write(self.client.clone(), self.controller.clone(), wanted));
         let mut state = State::default();
         let mut again: Option<Instant> = None;
+        let mut status_due: Option<Instant> = None;
         loop {
-            let effect = tokio::select! {
+            let (effect, told) = tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 seen = inbox.recv() => match seen {
-                    Some(seen) => state.gather(seen, &mut inbox).await,
+                    Some(seen) => (state.gather(seen, &mut inbox).await, false),
                     None => break,
                 },
-                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => Effect::Config,
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => (Effect::Config, false),
+                () = sleep_until(status_due.unwrap_or_else(Instant::now)), if status_due.is_some() => {
+                    (Effect::Status, true)
+                }
             };
             if effect == Effect::None || !state.synced.complete() {
+                continue;
+            }
+            if effect == Effect::Status && !told {
+                // Mostly what was written here a moment ago: a table has precedence.
+                status_due.get_or_insert_with(|| Instant::now() + STATUS);
                 continue;
             }
             if effect == Effect::Config {
@@ -96,13 +110,17 @@ impl Control {
                 again = state.retry.due().into_iter().chain(state.next_expiry()).min();
             }
             let wanted = Wanted {
-                desired: desired(&state.set, &state.verdicts, &state.failures, &self.controller),
                 set: state.set.clone(),
+                verdicts: Arc::clone(&state.verdicts),
+                failures: state.failures.clone(),
                 metrics_url: Some(self.metrics_url.clone()),
             };
-            state.report(&wanted.desired);
             // The writer lives as long as this loop.
             tell.send_replace(Arc::new(wanted));
+            status_due = None;
+            if effect == Effect::Config {
+                state.report();
+            }
         }
         drop(watches);
         writer.abort();
@@ -131,7 +149,8 @@ impl Control {
             Some((socket, failure(&error)))
         });
         state.failures = failures.collect::<BindFailures>();
-        state.verdicts = compiled.verdicts;
+        state.verdicts = Arc::new(compiled.verdicts);
+        state.applied = Some(Instant::now());
         self.registry.set_accepted_routes(accepted_routes(&state.verdicts));
         (self.on_applied)();
         debug!(generation = state.generation, "table applied");
@@ -146,15 +165,20 @@ impl State {
         Some(Instant::now() + Duration::from_secs(seconds.saturating_add(1)).min(LONGEST_SLEEP))
     }
 
-    /// Folds in `first` and what comes right behind it.
+    /// Folds in `first` and what comes right behind it. A change after a while of rest is not
+    /// held up; where one follows another, they are taken together.
     async fn gather(&mut self, first: Seen, inbox: &mut mpsc::Receiver<Seen>) -> Effect {
         let at_most = Instant::now() + AT_MOST;
         let was_complete = self.synced.complete();
+        let rested = self.applied.is_some_and(|applied| applied.elapsed() > REST);
         let mut effect = self.fold(first);
-        while let Ok(Some(seen)) = timeout_at(at_most.min(Instant::now() + IDLE), inbox.recv()).await {
+        while let Ok(seen) = inbox.try_recv() {
             effect = effect.max(self.fold(seen));
-            if Instant::now() >= at_most {
-                break;
+        }
+        while !rested && Instant::now() < at_most {
+            match timeout_at(at_most.min(Instant::now() + IDLE), inbox.recv()).await {
+                Ok(Some(seen)) => effect = effect.max(self.fold(seen)),
+                Ok(None) | Err(_) => break,
             }
         }
         // The first complete picture is compiled, even if there is nothing in it.
@@ -171,17 +195,17 @@ impl State {
     }
 
     /// Says which Gateways got or lost their addresses.
-    fn report(&mut self, desired: &BTreeMap<Target, Desired>) {
+    fn report(&mut self) {
         let mut serving = BTreeMap::new();
-        for (target, desired) in desired {
-            let (Target::Gateway(key), Desired::Gateway(verdict)) = (target, desired) else { continue };
+        for (key, verdict) in &self.verdicts.gateways {
+            let verdict = with_sockets(verdict.clone(), &self.failures);
             let sockets = verdict.listeners.iter().flat_map(|listener| &listener.binds);
             let ports: BTreeSet<u16> = sockets
                 .filter(|socket| !self.failures.contains_key(socket))
                 .map(|socket| socket.address.port())
                 .collect();
             if !verdict.addresses.is_empty() && !ports.is_empty() {
-                serving.insert(key.clone(), (verdict.addresses.clone(), ports));
+                serving.insert(key.clone(), (verdict.addresses, ports));
             }
         }
         for (key, (addresses, ports)) in &serving {

@@ -1,6 +1,7 @@
 //! From verdicts and bound sockets to the `status` of each object. Pure.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
@@ -117,6 +118,15 @@ impl Current {
     }
 }
 
+/// The version of an object that `set` has.
+pub fn version<'a>(set: &'a Set, target: &Target) -> Option<Cow<'a, str>> {
+    if let Target::Route(kind, key) = target {
+        // Without a copy of its status: there are thousands of them.
+        return set.route(*kind, key)?.metadata.resource_version.as_deref().map(Cow::Borrowed);
+    }
+    Current::of(set, target)?.resource_version().map(|version| Cow::Owned(version.to_owned()))
+}
+
 /// What has to be said about every object that is ours, or was.
 pub fn desired(set: &Set, verdicts: &Verdicts, failures: &BindFailures, controller: &str) -> BTreeMap<Target, Desired> {
     let classes =
@@ -190,7 +200,7 @@ impl Sockets {
 }
 
 /// Joins what compiling promised with what the sockets say.
-fn with_sockets(mut verdict: GatewayVerdict, failures: &BindFailures) -> GatewayVerdict {
+pub fn with_sockets(mut verdict: GatewayVerdict, failures: &BindFailures) -> GatewayVerdict {
     let mut sockets = Sockets::default();
     for listener in &mut verdict.listeners {
         sockets.join(listener, failures);

@@ -15,10 +15,7 @@ use kube::{
 use tokio::{sync::watch, time::sleep};
 use tracing::{debug, warn};
 
-use super::{
-    conditions::{Desired, Target},
-    write::Wanted,
-};
+use super::write::Wanted;
 use crate::{
     contract::STATUS_MANAGER,
     types::{GROUP, Gateway, Key},
@@ -80,13 +77,11 @@ pub async fn propagate(client: Client, mut wanted: watch::Receiver<Arc<Wanted>>)
 
 /// What there has to be; `None` before anything is known.
 fn accounts(wanted: &Wanted) -> Option<Accounts> {
-    let ours = wanted.desired.iter().filter_map(|(target, desired)| match (target, desired) {
-        (Target::Gateway(key), Desired::Gateway(_)) => wanted.set.gateways.get(key).map(|gateway| (key, gateway)),
-        _ => None,
-    });
+    let verdicts = &wanted.verdicts;
+    let ours = verdicts.gateways.keys().filter_map(|key| wanted.set.gateways.get(key).map(|gateway| (key, gateway)));
     let accounts = ours.filter_map(|(key, gateway)| account(key, gateway));
     let accounts = accounts.map(|account| (key_of(&account.metadata), account)).collect();
-    (!wanted.desired.is_empty()).then_some(accounts)
+    (!verdicts.classes.is_empty()).then_some(accounts)
 }
 
 fn key_of(metadata: &ObjectMeta) -> Key {

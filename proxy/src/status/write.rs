@@ -16,11 +16,18 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tracing::{debug, warn};
 
-use super::conditions::{Current, Desired, Target, patch};
+use super::{
+    conditions::{BindFailures, Current, Desired, Target, desired, patch, version},
+    pace::{Pace, counts_only},
+};
 use crate::{
+    compile::Verdicts,
     contract::{METRICS_URL_ANNOTATION, STATUS_MANAGER},
     resources::{Kind, Set, cluster::api_resources},
     types::{Object, refs::RouteStatus},
@@ -35,7 +42,8 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Wanted {
     pub set: Set,
-    pub desired: BTreeMap<Target, Desired>,
+    pub verdicts: Arc<Verdicts>,
+    pub failures: BindFailures,
     /// Where this process' metrics are, told on every Gateway of ours.
     pub metrics_url: Option<String>,
 }
@@ -47,6 +55,7 @@ pub async fn write(client: Client, controller: String, mut wanted: watch::Receiv
         client,
         controller,
         wanted: Arc::clone(&wanted.borrow_and_update()),
+        desired: BTreeMap::new(),
         known: BTreeMap::new(),
         refused: BTreeMap::new(),
         busy: BTreeSet::new(),
@@ -54,8 +63,9 @@ pub async fn write(client: Client, controller: String, mut wanted: watch::Receiv
         attempts: BTreeMap::new(),
         writing: FuturesUnordered::new(),
         sleeping: FuturesUnordered::new(),
+        paces: BTreeMap::new(),
+        pausing: FuturesUnordered::new(),
     };
-    writer.queue.extend(writer.wanted.desired.keys().cloned());
     loop {
         writer.start();
         tokio::select! {
@@ -70,6 +80,12 @@ pub async fn write(client: Client, controller: String, mut wanted: watch::Receiv
                 writer.busy.remove(&target);
                 writer.queue.insert(target);
             }
+            Some(target) = writer.pausing.next() => {
+                if let Some(pace) = writer.paces.get_mut(&target) {
+                    pace.resumed();
+                }
+                writer.queue.insert(target);
+            }
         }
     }
 }
@@ -78,6 +94,7 @@ struct Writer {
     client: Client,
     controller: String,
     wanted: Arc<Wanted>,
+    desired: BTreeMap<Target, Desired>,
     /// Newer states than the watch has brought yet, by the version that it had then.
     known: BTreeMap<Target, (Option<String>, Current)>,
     /// What the API would not have, of the status (`true`) and of the rest; not offered again.
@@ -88,6 +105,9 @@ struct Writer {
     attempts: BTreeMap<Target, u32>,
     writing: FuturesUnordered<BoxFuture<'static, (Write, Outcome)>>,
     sleeping: FuturesUnordered<BoxFuture<'static, Target>>,
+    /// Of Gateways and ListenerSets whose counts of routes change.
+    paces: BTreeMap<Target, Pace>,
+    pausing: FuturesUnordered<BoxFuture<'static, Target>>,
 }
 
 enum Outcome {
@@ -109,11 +129,18 @@ struct Write {
 
 impl Writer {
     fn take(&mut self, wanted: Arc<Wanted>) {
-        self.wanted = wanted;
-        let desired = &self.wanted.desired;
+        let desired = desired(&wanted.set, &wanted.verdicts, &wanted.failures, &self.controller);
+        // Of thousands of objects, those that this state says something new about, or whose
+        // newest version was not compared yet.
+        let news = desired.iter().filter(|(target, says)| {
+            self.desired.get(*target) != Some(*says)
+                || version(&self.wanted.set, target) != version(&wanted.set, target)
+        });
+        self.queue.extend(news.map(|(target, _)| target.clone()));
         self.known.retain(|target, _| desired.contains_key(target));
         self.refused.retain(|(target, _), _| desired.contains_key(target));
-        self.queue.extend(desired.keys().cloned());
+        self.paces.retain(|target, _| desired.contains_key(target));
+        (self.wanted, self.desired) = (wanted, desired);
     }
 
     fn start(&mut self) {
@@ -145,7 +172,7 @@ impl Writer {
         let base = Current::of(&self.wanted.set, target)?.resource_version().map(str::to_owned);
         let current = self.current(target)?;
         let write = |body, subresource| Write { target: target.clone(), base, body, subresource };
-        let desired = self.wanted.desired.get(target)?;
+        let desired = self.desired.get(target)?;
         let refused = |body: &Value, status| self.refused.get(&(target.clone(), status)) == Some(&timeless(body));
         // Before the status: whoever waits for `Programmed` finds the metrics.
         if let (Some(url), Current::Gateway(gateway)) = (&self.wanted.metrics_url, &current) {
@@ -157,7 +184,23 @@ impl Writer {
             }
         }
         let body = patch(desired, &current, &self.controller, &Time(Timestamp::now()))?;
-        (!refused(&body, true)).then(|| write(body, true))
+        if refused(&body, true) {
+            return None;
+        }
+        if counts_only(&current, &body) {
+            let pace = self.paces.entry(target.clone()).or_default();
+            if let Some(pause) = pace.pause(Instant::now()) {
+                if pace.hold() {
+                    let target = target.clone();
+                    self.pausing.push(Box::pin(async move {
+                        sleep(pause).await;
+                        target
+                    }));
+                }
+                return None;
+            }
+        }
+        Some(write(body, true))
     }
 
     fn finish(&mut self, write: Write, outcome: Outcome) {
