@@ -99,7 +99,7 @@ await() {
     local name=$1 pid=${pids[-1]}
     shift
     for _ in $(seq 300); do
-        if "$@" 2>/dev/null; then return; fi
+        if "$@" >/dev/null 2>&1; then return; fi
         kill -0 "$pid" 2>/dev/null || break
         sleep 0.1
     done
@@ -164,7 +164,7 @@ fi
 grep -E '^ *--- FAIL' "$work/suite.log" >&2 || true
 [ -s "$work/report.yaml" ] || { tail -n 40 "$work/suite.log" >&2; fail "the suite wrote no report"; }
 "$work/report" table "$work/report.yaml" >"$work/features.md"
-sed -n '/^|/,/^$/p' "$work/features.md" | sed '/^## /,$d' >&2
+sed -n '/^| profile/,/^$/p' "$work/features.md" >&2
 committed=$root/docs/conformance
 result=0
 "$work/report" compare "$committed/report.yaml" "$work/report.yaml" || result=1
