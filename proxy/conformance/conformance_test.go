@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/gateway-api/conformance"
 	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
 	"sigs.k8s.io/gateway-api/conformance/tests"
+	"sigs.k8s.io/gateway-api/conformance/utils/config"
+	"sigs.k8s.io/gateway-api/conformance/utils/kubernetes"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 	"sigs.k8s.io/gateway-api/pkg/features"
 	"sigs.k8s.io/yaml"
@@ -65,6 +67,8 @@ func TestConformance(t *testing.T) {
 	if err := options.Client.Create(context.Background(), class); !errors.IsAlreadyExists(err) {
 		require.NoError(t, err, "cannot make GatewayClass %s", class.Name)
 	}
+	// The features are read before the suite waits for this.
+	kubernetes.GWCMustHaveAcceptedConditionTrue(t, options.Client, config.DefaultTimeoutConfig(), class.Name)
 	// The suite counts a test that runs in parallel as passed before it has run.
 	for i := range tests.ConformanceTests {
 		tests.ConformanceTests[i].Parallel = false

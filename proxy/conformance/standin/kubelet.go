@@ -13,7 +13,9 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,14 +25,22 @@ import (
 
 // serveKubelet serves the logs of containers as a kubelet does, and makes the Node that says
 // where, which is how the API server finds it.
-func serveKubelet(ctx context.Context, c *cluster, address string) error {
+func serveKubelet(ctx context.Context, c *cluster, socket, advertise string) error {
 	certificate, err := selfSigned()
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", address)
+	network, address, _ := strings.Cut(socket, ":")
+	listener, err := net.Listen(network, address)
 	if err != nil {
 		return fmt.Errorf("--kubelet: %w", err)
+	}
+	if advertise == "" {
+		advertise = listener.Addr().String()
+	}
+	found, err := netip.ParseAddrPort(advertise)
+	if err != nil {
+		return fmt.Errorf("--kubelet-advertise: %w", err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", c.serveLogs)
@@ -38,10 +48,10 @@ func serveKubelet(ctx context.Context, c *cluster, address string) error {
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { server.Close() })
 	go server.Serve(tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}}))
-	return c.makeNode(ctx, listener.Addr().(*net.TCPAddr))
+	return c.makeNode(ctx, found)
 }
 
-func (c *cluster) makeNode(ctx context.Context, kubelet *net.TCPAddr) error {
+func (c *cluster) makeNode(ctx context.Context, kubelet netip.AddrPort) error {
 	nodes := c.client.CoreV1().Nodes()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.node}}
 	if _, err := nodes.Create(ctx, node, metav1.CreateOptions{}); err != nil && !errors.IsAlreadyExists(err) {
@@ -52,8 +62,8 @@ func (c *cluster) makeNode(ctx context.Context, kubelet *net.TCPAddr) error {
 		return err
 	}
 	now := metav1.Now()
-	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: kubelet.IP.String()}}
-	node.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(kubelet.Port)
+	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: kubelet.Addr().String()}}
+	node.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(kubelet.Port())
 	node.Status.Conditions = []corev1.NodeCondition{{
 		Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: now, LastTransitionTime: now,
 		Reason: "StandIn", Message: "Pods are echo servers of the stand-in",

@@ -33,7 +33,8 @@ func run() error {
 	pool := flag.String("pool", "127.0.80.0/20", "addresses for Pods, as a `CIDR`; this host has to own them")
 	echo := flag.String("echo", "", "the echo-basic `program`: go build sigs.k8s.io/gateway-api/conformance/echo-basic")
 	files := flag.String("files", "", "where to keep volumes and logs of Pods [default: a new temporary `folder`]")
-	kubelet := flag.String("kubelet", "127.0.0.1:0", "where to serve logs over HTTPS, as `address:port`")
+	kubelet := flag.String("kubelet", "tcp:127.0.0.1:0", "where to serve logs over HTTPS: `tcp:address:port` or unix:path")
+	advertise := flag.String("kubelet-advertise", "", "where the API server finds it, as `address:port`, if that is elsewhere")
 	node := flag.String("node", "standin", "the `name` of the Node that the Pods are on")
 	namespaces := flag.Bool("finalize-namespaces", false,
 		"empty and finalize deleted namespaces, for an API server without a controller manager")
@@ -68,7 +69,7 @@ func run() error {
 	defer stop()
 	cluster := newCluster(client, *node, newAddresses(prefix), newProcesses(*echo), dir)
 	defer cluster.stop()
-	if err := serveKubelet(ctx, cluster, *kubelet); err != nil {
+	if err := serveKubelet(ctx, cluster, *kubelet, *advertise); err != nil {
 		return err
 	}
 	if *namespaces {
