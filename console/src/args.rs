@@ -134,9 +134,18 @@ pub(crate) struct Canary {
     /// Duration that 99 % of the canary's requests must not exceed
     #[arg(long, value_name = "TIME", value_parser = settings::duration)]
     pub(crate) max_p99: Option<Duration>,
-    /// Requests that a pass takes; derived from --max-error-rate unless given
+    /// Requests that a pass takes at least, beside those that --beta makes
     #[arg(long, value_name = "N")]
     pub(crate) min_requests: Option<u64>,
+    /// Chance that a healthy rollout is rolled back, over all its steps, at most
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = settings::share)]
+    pub(crate) alpha: f64,
+    /// Chance that a step of a bad canary is passed, at most
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = settings::share)]
+    pub(crate) beta: f64,
+    /// How much more errors scatter than independent ones; weakens all evidence by as much
+    #[arg(long, value_name = "FACTOR", default_value = "1")]
+    pub(crate) dispersion: f64,
     /// Judge by --check alone
     #[arg(long)]
     pub(crate) no_metrics: bool,

@@ -52,6 +52,11 @@ pub struct Settings {
     pub max_p99: Option<Duration>,
     /// None: as many as the error limit needs to be told from no errors at all.
     pub min_requests: Option<u64>,
+    /// Bound on the chance that a healthy rollout is rolled back.
+    pub alpha: f64,
+    /// Bound on the chance that a step of a bad canary is passed.
+    pub beta: f64,
+    pub dispersion: f64,
     pub metrics_urls: Vec<String>,
     /// Judge by the check alone.
     pub no_metrics: bool,
@@ -89,6 +94,9 @@ impl Settings {
             max_error_rate: 0.01,
             max_p99: None,
             min_requests: None,
+            alpha: 0.01,
+            beta: 0.05,
+            dispersion: 1.0,
             metrics_urls: Vec::new(),
             no_metrics: false,
             scrape_every: Duration::from_secs(2),
@@ -132,6 +140,17 @@ impl Settings {
         if self.min_requests == Some(0) {
             return Err("--min-requests 0: no data is never a pass; ask for at least 1".to_owned());
         }
+        for (flag, bound) in [("--alpha", self.alpha), ("--beta", self.beta)] {
+            if !(bound > 0.0 && bound < 0.5) {
+                return Err(format!("{flag} {bound}: a chance of error lies above 0 and below 50 %"));
+            }
+        }
+        if !(self.dispersion >= 1.0 && self.dispersion.is_finite()) {
+            return Err(format!(
+                "--dispersion {}: errors that fail independently have 1, others more",
+                self.dispersion
+            ));
+        }
         if self.no_metrics && self.check.is_none() {
             return Err("--no-metrics without --check leaves nothing to judge by: give --check URL".to_owned());
         }
@@ -145,6 +164,22 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    pub fn limits(&self) -> verdict::Limits {
+        verdict::Limits {
+            max_error_rate: self.max_error_rate,
+            max_p99: self.max_p99,
+            min_requests: self.min_requests,
+            alpha: self.alpha,
+            beta: self.beta,
+            dispersion: self.dispersion,
+        }
+    }
+
+    /// For so long a canary may be slow because its weight has just grown.
+    pub fn warm_up(&self) -> Duration {
+        (self.interval / 5).min(Duration::from_secs(60))
     }
 
     /// The canary's percent at each step, rising; never beyond the maximum but to promote.

@@ -17,7 +17,7 @@ use super::{
     machine::{Effect, Event, Machine, State, Timing},
     patch::{self, Goal},
     record::{self, Record},
-    verdict::{self, Evidence, Limits, Verdict},
+    verdict::{self, Evidence, Trial, Verdict},
 };
 use crate::{
     cluster::{
@@ -166,7 +166,9 @@ pub(super) struct Driver {
     machine: Machine,
     start: Instant,
     traffic: Traffic,
-    base: (ArmCounts, ArmCounts),
+    trial: Trial,
+    /// Totals of both arms that the trial has already been given.
+    counted: (ArmCounts, ArmCounts),
     /// When the route's status showed the current generation.
     programmed: bool,
     evidence: Option<Evidence>,
@@ -194,8 +196,13 @@ impl Driver {
             api: settings.api_deadline,
         };
         let Ready { key, route, annotation, pair, record, inherited, start } = ready;
+        let mut trial = Trial::new(settings.limits());
+        if inherited && let Some(saved) = &record.evidence {
+            trial.restore(saved);
+        }
         Self {
             machine: Machine::new(settings.steps(), timing),
+            trial,
             connection,
             settings,
             teller,
@@ -211,7 +218,7 @@ impl Driver {
             lease: None,
             start: Instant::now(),
             traffic: Traffic::default(),
-            base: Default::default(),
+            counted: Default::default(),
             programmed: false,
             evidence: None,
             last_scrape_failed: false,
@@ -323,7 +330,7 @@ impl Driver {
                 return true;
             }
             Effect::Observe => {
-                self.base = self.totals();
+                self.trial.begin_step();
                 self.evidence = None;
                 self.programmed = false;
                 self.probed = false;
@@ -363,14 +370,6 @@ impl Driver {
         (counts(&self.pair.canary), counts(&self.pair.stable))
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
-            max_error_rate: self.settings.max_error_rate,
-            max_p99: self.settings.max_p99,
-            min_requests: self.settings.min_requests,
-        }
-    }
-
     /// Gives the machine what the figures of this step say.
     fn judge(&mut self) {
         let at = self.start.elapsed();
@@ -380,7 +379,8 @@ impl Driver {
             if self.programmed {
                 // Requests from before the change must not hide it.
                 if self.machine.state() == State::Converge {
-                    self.base = self.totals();
+                    self.count(false);
+                    self.trial.begin_step();
                 }
                 if !self.settings.no_metrics {
                     return;
@@ -408,11 +408,9 @@ impl Driver {
             self.queue.push_back(Event::Evidence(Verdict::NoData(format!("metrics are missing: {why}"))));
             return;
         }
-        let named = self.traffic.counts(&self.arm(&self.pair.canary)).is_some();
-        let totals = self.totals();
-        let (canary, stable) = (totals.0.since(&self.base.0), totals.1.since(&self.base.1));
-        let limits = self.limits();
-        self.evidence = Some(Evidence::of(&canary, &stable, &limits));
+        self.count(self.machine.warm(at, self.settings.warm_up()));
+        self.evidence = Some(self.trial.evidence());
+        let (canary, stable) = self.trial.step();
         if self.programmed && verdict::converged(canary.requests, stable.requests, self.pair.percent()) {
             let share = weights::percent_of(canary.requests as u64, (canary.requests + stable.requests) as u64);
             self.queue.push_back(Event::Converged(format!(
@@ -421,8 +419,19 @@ impl Driver {
                 short(self.pair.percent())
             )));
         }
-        let verdict = verdict::judge(named.then_some(&canary), Some(&stable), &limits, complete);
+        let verdict = match self.traffic.counts(&self.arm(&self.pair.canary)) {
+            Some(_) => self.trial.judge(complete),
+            None => Verdict::NoData("no metric names the canary's backend".to_owned()),
+        };
         self.queue.push_back(Event::Evidence(verdict));
+    }
+
+    /// Gives the trial what came since the last look.
+    fn count(&mut self, warm: bool) {
+        let totals = self.totals();
+        let (canary, stable) = (totals.0.since(&self.counted.0), totals.1.since(&self.counted.1));
+        self.trial.add(&canary, &stable, warm);
+        self.counted = totals;
     }
 
     /// The watch showed the route.

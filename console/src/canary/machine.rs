@@ -209,6 +209,11 @@ impl Machine {
         self.converged && at.saturating_sub(self.observing) >= self.timing.interval
     }
 
+    /// Whether the canary has had this weight for so long that it no longer starts up.
+    pub fn warm(&self, at: Duration, after: Duration) -> bool {
+        self.converged && at.saturating_sub(self.observing) >= after
+    }
+
     pub fn handle(&mut self, at: Duration, event: Event) -> Vec<Effect> {
         if self.state == State::Ended {
             return Vec::new();

@@ -66,6 +66,7 @@ pub fn begin(
         stable: pair.stable.identity(),
         canary: pair.canary.identity(),
         settings: settings.to_owned(),
+        evidence: None,
     })
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::verdict::Saved;
 use crate::intent::weights::{self, Backend, Pair, Refusal};
 
 pub const VERSION: u32 = 1;
@@ -29,6 +30,9 @@ pub struct Record {
     pub stable: String,
     pub canary: String,
     pub settings: String,
+    /// What the rollout has shown so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Saved>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -49,6 +49,15 @@ impl ArmCounts {
         }
     }
 
+    pub fn add(&mut self, more: &Self) {
+        self.requests += more.requests;
+        self.errors += more.errors;
+        self.client_errors += more.client_errors;
+        for (bound, count) in &more.buckets {
+            *self.bucket(*bound) += count;
+        }
+    }
+
     pub fn error_rate(&self) -> Option<f64> {
         share(self.errors, self.requests)
     }
@@ -369,9 +378,9 @@ fn scopes(sample: &Sample) -> Vec<Scope> {
         }
         scopes.push(Scope::Gateway(gateway));
     }
-    let kind = filled(label::ROUTE_KIND).is_none_or(|kind| kind == Kind::HttpRoute.name());
-    let Some(name) = filled(label::ROUTE).filter(|_| kind) else { return scopes };
-    let route = ObjectKey::new(Kind::HttpRoute, filled(label::ROUTE_NAMESPACE).unwrap_or_default(), name);
+    let kind = filled(label::ROUTE_KIND).map_or(Some(Kind::HttpRoute), Kind::route);
+    let (Some(name), Some(kind)) = (filled(label::ROUTE), kind) else { return scopes };
+    let route = ObjectKey::new(kind, filled(label::ROUTE_NAMESPACE).unwrap_or_default(), name);
     if let Some(rule) = filled(label::RULE).and_then(|rule| rule.parse().ok()) {
         if let (Some(backend), Some(port)) =
             (filled(label::BACKEND), filled(label::BACKEND_PORT).and_then(|port| port.parse().ok()))

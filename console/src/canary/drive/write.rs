@@ -131,7 +131,8 @@ impl Driver {
     pub(super) async fn write(&mut self, goal: Goal) -> Event {
         let mut last = String::new();
         for attempt in 0..TRIES {
-            let write = match patch::write(&self.route, &self.annotation, &self.pair, &self.record, goal) {
+            let known = Record { evidence: Some(self.trial.save()), ..self.record.clone() };
+            let write = match patch::write(&self.route, &self.annotation, &self.pair, &known, goal) {
                 Ok(write) => write,
                 Err(refusal) => return Event::Rejected(refusal.to_string()),
             };
