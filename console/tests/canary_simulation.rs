@@ -154,7 +154,12 @@ fn healthy_rollouts_end_well_and_bad_ones_are_caught() {
     let alpha = Limits::default().alpha;
     // What few rollouts may show of a chance of alpha.
     let most = alpha + 3.0 * (alpha / f64::from(healthy)).sqrt();
-    for (name, rate) in [("healthy, 0.1 % errors", 0.001_f64), ("healthy, 1 %", 0.01), ("healthy, 20 %", 0.2)] {
+    for (name, rate) in [
+        ("healthy, 0.1 % errors", 0.001_f64),
+        ("healthy, 0.5 %", 0.005),
+        ("healthy, 1 %", 0.01),
+        ("healthy, 20 %", 0.2),
+    ] {
         // The limit is what the service promises; a service that fails at 20 % promises less.
         let limits = Limits { max_error_rate: (rate * 2.0).max(0.01), ..Limits::default() };
         let rolled_back = simulate(name, healthy, arm(rate), arm(rate), limits);

@@ -323,6 +323,11 @@ impl Traffic {
         self.last.map(|last| now.saturating_duration_since(last))
     }
 
+    /// Why the sources cannot tell the backends of a rule apart, and what to change.
+    pub fn blended(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What keeps a source from answering.
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()

@@ -2,13 +2,20 @@ use proptest::prelude::*;
 
 use super::*;
 
+const INTERVAL: Duration = Duration::from_secs(60);
 const TIMING: Timing = Timing {
-    interval: Duration::from_secs(60),
     converge: Duration::from_secs(30),
     hold: Duration::from_secs(120),
     rollback: Duration::from_secs(300),
     api: Duration::from_secs(600),
+    drain: Duration::from_secs(30),
+    on_drift: OnDrift::Stop,
 };
+
+fn steps(percents: &[f64]) -> Vec<Step> {
+    let step = |percent: &f64| Step { stage: Stage::Weight(*percent), interval: INTERVAL, approve: false };
+    percents.iter().map(step).collect()
+}
 
 struct Clock {
     machine: Machine,
@@ -17,7 +24,7 @@ struct Clock {
 
 impl Clock {
     fn new() -> Self {
-        Self { machine: Machine::new(vec![5.0, 10.0], TIMING), now: 0 }
+        Self { machine: Machine::new(steps(&[5.0, 10.0]), TIMING), now: 0 }
     }
 
     fn give(&mut self, event: Event) -> Vec<Effect> {
@@ -27,6 +34,12 @@ impl Clock {
     fn after(&mut self, seconds: u64, event: Event) -> Vec<Effect> {
         self.now += seconds;
         self.give(event)
+    }
+
+    /// The rollback is acknowledged and nothing reaches the canary any more.
+    fn rolled_back(&mut self) -> Vec<Effect> {
+        assert!(self.give(Event::RolledBack(String::new())).is_empty());
+        self.give(Event::Drained(String::new()))
     }
 
     /// In the middle of the first step.
@@ -76,7 +89,7 @@ fn a_bad_canary_is_rolled_back_at_once_and_until_it_works() {
     assert!(does(&clock.after(2, fail()), &Effect::RollBack(Goal::Stable)));
     clock.give(Event::RollbackFailed("500".to_owned()));
     assert!(does(&clock.after(1, Event::Tick), &Effect::RollBack(Goal::Stable)));
-    assert_eq!(ended(&clock.give(Event::RolledBack(String::new()))), Some(Exit::RolledBack));
+    assert_eq!(ended(&clock.rolled_back()), Some(Exit::RolledBack));
 
     let mut clock = Clock::observing();
     clock.give(fail());
@@ -103,7 +116,7 @@ fn probes_that_fail_before_the_first_weight_refuse() {
     for _ in 0..3 {
         clock.give(Event::Probe(Err(String::new())));
     }
-    assert_eq!(ended(&clock.give(Event::RolledBack(String::new()))), Some(Exit::Usage));
+    assert_eq!(ended(&clock.rolled_back()), Some(Exit::Usage));
 }
 
 #[test]
@@ -123,7 +136,7 @@ fn no_data_is_never_a_pass() {
         clock.after(60, Event::Evidence(verdict));
         assert_eq!(clock.machine.state(), State::Hold);
         assert!(does(&clock.after(120, Event::Tick), &Effect::RollBack(Goal::Stable)));
-        assert_eq!(ended(&clock.give(Event::RolledBack(String::new()))), Some(Exit::Inconclusive));
+        assert_eq!(ended(&clock.rolled_back()), Some(Exit::Inconclusive));
     }
     let mut clock = Clock::observing();
     clock.after(60, Event::Evidence(Verdict::Wait(String::new())));
@@ -234,7 +247,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
     #[test]
     fn whatever_happens(events in prop::collection::vec((0_u64..90, event()), 1..60)) {
-        let mut machine = Machine::new(vec![5.0, 10.0, 15.0], TIMING);
+        let mut machine = Machine::new(steps(&[5.0, 10.0, 15.0]), TIMING);
         let (mut now, mut passed, mut ended, mut rolled, mut last) = (0, false, false, false, None::<usize>);
         for (seconds, event) in events {
             now += seconds;
