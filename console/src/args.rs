@@ -3,13 +3,16 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use gwtop::{canary::OnInterrupt, settings};
+use gwtop::settings;
+
+pub(crate) mod canary;
+pub(crate) mod run;
 
 /// The operations console for the Kubernetes Gateway API.
 ///
 /// Without a command it opens the console.
 #[derive(Debug, Parser)]
-#[command(name = "gwtop", version)]
+#[command(name = "gwtop", version, args_override_self = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -18,7 +21,7 @@ pub(crate) struct Cli {
 }
 
 /// The flags of kubectl.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Kubeconfig to use instead of $KUBECONFIG and ~/.kube/config
     #[arg(long, global = true, value_name = "FILE")]
@@ -62,7 +65,7 @@ pub(crate) enum When {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Step a canary's weight by JSON patches, judge every step, roll back by itself
-    Canary(Box<Canary>),
+    Canary(Box<canary::Canary>),
     /// Start a live gateway with no cluster and open the console on it
     Demo(Demo),
     /// Health of Gateways and routes; exits 1 if something is wrong
@@ -95,84 +98,4 @@ pub(crate) struct Status {
     pub(crate) selector: Option<String>,
     #[arg(short, long, value_enum, default_value = "text")]
     pub(crate) output: Format,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "EXIT CODES\n  0 done  2 refused, nothing written  3 rolled back  4 ROLLBACK FAILED  5 stopped, rolled back\n  6 someone else wrote or holds the route  7 inconclusive, rolled back  8 API unreachable or not authorised\n  9 target gone  10 left with the canary live"
-)]
-pub(crate) struct Canary {
-    /// HTTPRoute; may be left out where the namespace has one with two backends
-    #[arg(value_name = "[NAMESPACE/]NAME")]
-    pub(crate) route: Option<String>,
-    /// Percent points of each step
-    #[arg(long, default_value = "5", value_parser = settings::percent)]
-    pub(crate) step: f64,
-    /// Percent at which stepping ends
-    #[arg(long, default_value = "50", value_parser = settings::percent)]
-    pub(crate) max: f64,
-    /// After the maximum, go to 100 %
-    #[arg(long)]
-    pub(crate) promote: bool,
-    /// How long each step is observed
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = settings::duration)]
-    pub(crate) interval: Duration,
-    /// URL that must answer 2xx before and during each step
-    #[arg(long, value_name = "URL")]
-    pub(crate) check: Option<String>,
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = settings::duration)]
-    pub(crate) check_timeout: Duration,
-    /// Time between two checks
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = settings::duration)]
-    pub(crate) check_every: Duration,
-    /// Time between two looks at the metrics
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = settings::duration)]
-    pub(crate) scrape_every: Duration,
-    /// Share of 5xx answers that the canary may give
-    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = settings::share)]
-    pub(crate) max_error_rate: f64,
-    /// Duration that 99 % of the canary's requests must not exceed
-    #[arg(long, value_name = "TIME", value_parser = settings::duration)]
-    pub(crate) max_p99: Option<Duration>,
-    /// Requests that a pass takes; derived from --max-error-rate unless given
-    #[arg(long, value_name = "N")]
-    pub(crate) min_requests: Option<u64>,
-    /// Judge by --check alone
-    #[arg(long)]
-    pub(crate) no_metrics: bool,
-    /// How long to wait for evidence after the interval before rolling back
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = settings::duration)]
-    pub(crate) hold: Duration,
-    /// How long the data plane may take to show new weights
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = settings::duration)]
-    pub(crate) converge: Duration,
-    /// Index of the rule, from 0
-    #[arg(long, value_name = "N")]
-    pub(crate) rule: Option<usize>,
-    /// Backend that keeps the rest of the traffic
-    #[arg(long, value_name = "NAME")]
-    pub(crate) stable: Option<String>,
-    /// Backend that is given more and more
-    #[arg(long, value_name = "NAME")]
-    pub(crate) canary: Option<String>,
-    /// Go on from weights that the manifest left out
-    #[arg(long)]
-    pub(crate) adopt: bool,
-    /// Go on, with these settings, from what an earlier run left behind
-    #[arg(long, conflicts_with = "rollback")]
-    pub(crate) take_over: bool,
-    /// Only undo what an earlier run left behind
-    #[arg(long)]
-    pub(crate) rollback: bool,
-    /// Print every patch and write nothing
-    #[arg(long, conflicts_with = "rollback")]
-    pub(crate) dry_run: bool,
-    #[arg(short, long, value_enum, default_value = "text")]
-    pub(crate) output: Format,
-    /// Do not name the cluster first; nothing is ever asked
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-    /// What SIGINT, SIGTERM and SIGHUP do
-    #[arg(long, value_enum, default_value = "rollback")]
-    pub(crate) on_interrupt: OnInterrupt,
 }

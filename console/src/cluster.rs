@@ -4,6 +4,7 @@ pub mod connect;
 pub mod discover;
 pub mod follow;
 pub mod lease;
+pub mod post;
 pub mod read;
 pub mod send;
 pub mod watch;

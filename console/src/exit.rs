@@ -25,6 +25,23 @@ pub enum Exit {
     Internal = 70,
 }
 
+impl Exit {
+    pub const ALL: [Self; 12] = [
+        Self::Ok,
+        Self::ProblemsFound,
+        Self::Usage,
+        Self::RolledBack,
+        Self::RollbackFailed,
+        Self::Stopped,
+        Self::Conflict,
+        Self::Inconclusive,
+        Self::Unreachable,
+        Self::TargetGone,
+        Self::Detached,
+        Self::Internal,
+    ];
+}
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -1,11 +1,16 @@
 //! gwtop: parses the command line, connects, hands over.
 
-use std::{fs, io::IsTerminal as _, process::ExitCode};
+use std::{borrow::Cow, ffi::OsString, fs, io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
 use gwtop::{
     app::Look,
-    canary::{self, Settings, command::Output},
+    canary::{
+        self, Order, Settings,
+        command::Output,
+        operate::{self, Resumed},
+        plan::RouteRef,
+    },
     cluster::connect::{ConnectError, ConnectOptions, Connection, connect},
     exit::Exit,
     settings::gwtop_state,
@@ -14,7 +19,11 @@ use gwtop::{
 };
 use tracing_subscriber::EnvFilter;
 
-use self::args::{Canary, Cli, Command, Format, Global, When};
+use self::args::{
+    Cli, Command, Format, Global, When,
+    canary::{Action, Canary, Run},
+    run,
+};
 
 mod args;
 mod screens;
@@ -34,7 +43,7 @@ fn main() -> ExitCode {
             return Exit::Internal.into();
         }
     };
-    let exit = runtime.block_on(run(cli));
+    let exit = runtime.block_on(start(cli));
     // A read of a terminal or a name that never resolves must not keep the process.
     runtime.shutdown_background();
     exit.into()
@@ -52,7 +61,7 @@ fn log() {
     }
 }
 
-async fn run(cli: Cli) -> Exit {
+async fn start(cli: Cli) -> Exit {
     let Cli { global, command } = cli;
     match command {
         None => console(global).await,
@@ -103,19 +112,37 @@ fn complain(error: &ConnectError) -> Exit {
     Exit::Unreachable
 }
 
-async fn run_canary(global: &Global, args: Canary) -> Exit {
-    let (output, on_interrupt) =
-        (if args.output == Format::Json { Output::Json } else { Output::Text }, args.on_interrupt);
+async fn run_canary(global: &Global, canary: Canary) -> Exit {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    match canary.action {
+        Some(action) => Box::pin(act(global, action)).await,
+        None => Box::pin(begin(global, canary.run, line)).await,
+    }
+}
+
+async fn begin(global: &Global, args: Run, mut line: Vec<OsString>) -> Exit {
+    let (mut global, mut args) = (Cow::Borrowed(global), args);
+    if let Some(file) = args.plan.take() {
+        line = match run::expand(&line, &file) {
+            Ok(line) => line,
+            Err(why) => return usage(&why),
+        };
+        match Cli::try_parse_from(&line) {
+            Ok(Cli { global: with_plan, command: Some(Command::Canary(canary)) }) => {
+                (global, args) = (Cow::Owned(with_plan), canary.run);
+            }
+            Ok(_) => return usage(&format!("plan {}: it does not make a canary", file.display())),
+            Err(error) => return usage(&format!("plan {}: {error}", file.display())),
+        }
+    }
+    let (output, on_interrupt) = (output(args.output), args.on_interrupt);
     let quiet = args.yes || !std::io::stderr().is_terminal();
     // What is wrong whatever the cluster says needs no cluster to be told.
-    let settings = match settings(global, args, "") {
+    let settings = match run::settings(&global, args, "") {
         Ok(settings) => settings,
-        Err(why) => {
-            eprintln!("gwtop: {why}");
-            return Exit::Usage;
-        }
+        Err(why) => return usage(&why),
     };
-    let connection: Connection = match connect(&options(global)).await {
+    let connection: Connection = match connect(&options(&global)).await {
         Ok(connection) => connection,
         Err(error) => return complain(&error),
     };
@@ -124,49 +151,72 @@ async fn run_canary(global: &Global, args: Canary) -> Exit {
     if !quiet {
         eprintln!("gwtop: context {}, {}", connection.context, connection.cluster_url);
     }
-    Box::pin(canary::command::run(connection, Settings { namespace, ..settings }, output, on_interrupt)).await
+    let mut settings = Settings { namespace, ..settings };
+    settings.arguments = run::kept(&line, &settings);
+    Box::pin(canary::command::run(connection, settings, output, on_interrupt)).await
 }
 
-fn settings(global: &Global, args: Canary, namespace: &str) -> Result<Settings, String> {
-    let (given, route) = match args.route.as_deref().map(|route| route.split_once('/').ok_or(route)) {
-        Some(Ok((namespace, name))) => (Some(namespace.to_owned()), Some(name.to_owned())),
-        Some(Err(name)) => (None, Some(name.to_owned())),
-        None => (None, None),
+fn output(format: Format) -> Output {
+    if format == Format::Json { Output::Json } else { Output::Text }
+}
+
+fn usage(why: &str) -> Exit {
+    eprintln!("gwtop: {why}");
+    Exit::Usage
+}
+
+/// Subcommands on runs that are under way elsewhere.
+async fn act(global: &Global, action: Action) -> Exit {
+    let which = match &action {
+        Action::Status { which, .. }
+        | Action::Resume { which, .. }
+        | Action::Rollback { which, .. }
+        | Action::Pause(which)
+        | Action::Step(which)
+        | Action::Promote(which) => which.route.as_deref().map(RouteRef::parse).transpose(),
+        Action::Gc { .. } => Ok(None),
     };
-    if route.as_deref().is_some_and(|name| name.is_empty() || name.contains('/')) || given.as_deref() == Some("") {
-        return Err(format!("{:?} is not a route: write it as NAME or NAMESPACE/NAME", args.route.unwrap_or_default()));
-    }
-    if let (Some(given), Some(flag)) = (&given, &global.namespace)
-        && given != flag
-    {
-        return Err(format!("the route is in namespace {given}, --namespace says {flag}: leave one of them out"));
-    }
-    let namespace = given.or_else(|| global.namespace.clone()).unwrap_or_else(|| namespace.to_owned());
-    let settings = Settings {
-        step: args.step,
-        max: args.max,
-        promote: args.promote,
-        interval: args.interval,
-        check: args.check,
-        check_timeout: args.check_timeout,
-        probe_every: args.check_every,
-        max_error_rate: args.max_error_rate,
-        max_p99: args.max_p99,
-        min_requests: args.min_requests,
-        metrics_urls: global.metrics_urls.clone(),
-        no_metrics: args.no_metrics,
-        scrape_every: args.scrape_every,
-        rule: args.rule,
-        stable: args.stable,
-        canary: args.canary,
-        adopt: args.adopt,
-        take_over: args.take_over,
-        rollback: args.rollback,
-        dry_run: args.dry_run,
-        hold: args.hold,
-        converge: args.converge,
-        ..Settings::new(namespace, route)
+    let which = match which {
+        Ok(which) => which,
+        Err(why) => return usage(&why),
     };
-    settings.validate()?;
-    Ok(settings)
+    let connection = match connect(&options(global)).await {
+        Ok(connection) => connection,
+        Err(error) => return complain(&error),
+    };
+    let (route, namespace) = (which.as_ref(), Some(connection.namespace.as_str()));
+    match action {
+        Action::Status { all_namespaces, wait, output, .. } => {
+            let namespace = namespace.filter(|_| !all_namespaces);
+            operate::status(&connection, namespace, route, output == Format::Json, wait).await
+        }
+        Action::Pause(_) => operate::order(&connection, namespace, route, Order::Pause).await,
+        Action::Step(_) => operate::order(&connection, namespace, route, Order::Step).await,
+        Action::Promote(_) => operate::order(&connection, namespace, route, Order::Promote).await,
+        Action::Rollback { output: format, .. } => {
+            operate::rollback(&connection, namespace, route, output(format)).await
+        }
+        Action::Gc { all_namespaces, rollback_expired, output: format } => {
+            let namespace = namespace.filter(|_| !all_namespaces);
+            operate::gc(&connection, namespace, rollback_expired, output(format)).await
+        }
+        Action::Resume { output, .. } => match operate::resume(&connection, namespace, route).await {
+            Resumed::Told(exit) => exit,
+            Resumed::Again(arguments) => again(global, arguments, output).await,
+        },
+    }
+}
+
+/// Takes a run up with the arguments that it was started with.
+async fn again(global: &Global, arguments: Vec<String>, output: Format) -> Exit {
+    let line: Vec<OsString> =
+        ["gwtop".to_owned(), "canary".to_owned()].into_iter().chain(arguments).map(OsString::from).collect();
+    match Cli::try_parse_from(&line) {
+        Ok(Cli { global: theirs, command: Some(Command::Canary(canary)) }) => {
+            let ours = Global { namespace: theirs.namespace, metrics_urls: theirs.metrics_urls, ..global.clone() };
+            Box::pin(begin(&ours, Run { output, ..canary.run }, line)).await
+        }
+        Ok(_) => usage("what the run was started with is no canary"),
+        Err(error) => usage(&format!("what the run was started with is not understood: {error}")),
+    }
 }

@@ -455,7 +455,7 @@ fn confirm(state: &mut State) -> Vec<Effect> {
             if !may_write(state) {
                 return Vec::new();
             }
-            let settings = Settings { rule: Some(rule), ..automatic(state, &route) };
+            let settings = Settings { rule: Some(rule.to_string()), ..automatic(state, &route) };
             state.screen.canary.staged = None;
             state.screen.canary.run = Some(RunView { route, transitions: Vec::new(), paused: false, ended: false });
             vec![Effect::StartRun(Box::new(settings))]

@@ -6,151 +6,32 @@
 
 use std::time::Duration;
 
-use super::{Order, patch::Goal, verdict::Verdict};
+use super::{
+    Order,
+    patch::Goal,
+    plan::{OnDrift, Stage, Step},
+    verdict::Verdict,
+};
 use crate::exit::Exit;
 
+mod event;
 #[cfg(test)]
 mod tests;
+
+pub use event::{Effect, Event, Reason, Start, State, Timing};
 
 /// Probes that must fail in a row.
 pub const PROBES: u32 = 3;
 /// How long after the interval evidence may be missing before the run holds.
 const GRACE: Duration = Duration::from_secs(15);
+/// Whoever writes more often than this is not somebody but something: it will not give in.
+const DRIFTS: u32 = 5;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(8);
 
-#[derive(Debug, Clone, Copy)]
-pub struct Timing {
-    pub interval: Duration,
-    pub converge: Duration,
-    pub hold: Duration,
-    pub rollback: Duration,
-    pub api: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    Preflight,
-    Claim,
-    Apply,
-    Converge,
-    Observe,
-    Hold,
-    Finish,
-    RollingBack,
-    Frozen,
-    Ended,
-}
-
-/// Why a run goes back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
-    Failed(String),
-    Operator(String),
-    Inconclusive(String),
-    /// Failed before the canary got any traffic of this run.
-    Refused(String),
-}
-
-impl Reason {
-    fn text(&self) -> &str {
-        match self {
-            Self::Failed(text) | Self::Operator(text) | Self::Inconclusive(text) | Self::Refused(text) => text,
-        }
-    }
-
-    fn goal(&self) -> Goal {
-        match self {
-            Self::Failed(_) | Self::Inconclusive(_) => Goal::Stable,
-            Self::Operator(_) | Self::Refused(_) => Goal::Original,
-        }
-    }
-
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Failed(_) => Exit::RolledBack,
-            Self::Operator(_) => Exit::Stopped,
-            Self::Inconclusive(_) => Exit::Inconclusive,
-            Self::Refused(_) => Exit::Usage,
-        }
-    }
-}
-
-/// How a run begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
-    /// This step is the first to write; `live` if the canary has traffic already.
-    Fresh {
-        step: usize,
-        live: bool,
-    },
-    /// An earlier run wrote this step and died.
-    Resume {
-        step: usize,
-    },
-    Undo(Reason),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    Ready(Start),
-    Claimed(String),
-    /// The weights of the current step are acknowledged.
-    Written(String),
-    Finished(String),
-    RolledBack(String),
-    /// This attempt at it failed.
-    RollbackFailed(String),
-    Converged(String),
-    Probe(Result<(), String>),
-    Evidence(Verdict),
-    /// Someone else changed the weights.
-    Drift(String),
-    /// Another run owns the route.
-    FenceLost(String),
-    Gone(String),
-    /// We cannot say that we live: nothing is advanced.
-    LeaseStale(String),
-    LeaseFresh,
-    /// The API does not answer.
-    Lost(String),
-    /// It does again; whether the write under way when it went was made.
-    Back {
-        written: bool,
-    },
-    /// The API will not let us.
-    Denied(String),
-    /// The API does not admit what we want to write.
-    Rejected(String),
-    Order(Order),
-    Tick,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    Claim,
-    Write {
-        step: usize,
-    },
-    /// Counts from here on are the step's.
-    Observe,
-    RollBack(Goal),
-    Finish,
-    Reconnect,
-    Report {
-        phase: &'static str,
-        message: String,
-    },
-    End {
-        exit: Exit,
-        phase: &'static str,
-        message: String,
-    },
-}
-
 #[derive(Debug)]
 pub struct Machine {
-    steps: Vec<f64>,
+    steps: Vec<Step>,
     timing: Timing,
     state: State,
     entered: Duration,
@@ -161,12 +42,18 @@ pub struct Machine {
     converged: bool,
     observing: Duration,
     paused: bool,
+    /// One step may be taken without waiting for its time or for approval.
+    skip: bool,
+    /// The step after this one is the last.
+    promote: bool,
     stale: bool,
     probes_failed: u32,
     reason: Option<Reason>,
     frozen: State,
     retry: Duration,
     wait: Duration,
+    rolled_back: String,
+    drifts: u32,
 }
 
 fn report(phase: &'static str, message: impl Into<String>) -> Effect {
@@ -174,7 +61,7 @@ fn report(phase: &'static str, message: impl Into<String>) -> Effect {
 }
 
 impl Machine {
-    pub fn new(steps: Vec<f64>, timing: Timing) -> Self {
+    pub fn new(steps: Vec<Step>, timing: Timing) -> Self {
         Self {
             steps,
             timing,
@@ -186,12 +73,16 @@ impl Machine {
             converged: false,
             observing: Duration::ZERO,
             paused: false,
+            skip: false,
+            promote: false,
             stale: false,
             probes_failed: 0,
             reason: None,
             frozen: State::Preflight,
             retry: Duration::ZERO,
             wait: RETRY_FIRST,
+            rolled_back: String::new(),
+            drifts: 0,
         }
     }
 
@@ -204,22 +95,64 @@ impl Machine {
         self.step
     }
 
-    /// Whether the current step's interval is over.
+    /// Steps of the plan as it stands.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whether a pass waits for a person alone.
+    pub fn approving(&self) -> bool {
+        self.state == State::Approval
+    }
+
+    fn interval(&self) -> Duration {
+        self.steps.get(self.step).map_or(Duration::MAX, |step| step.interval)
+    }
+
+    /// All traffic is the canary's in this step, and it is the last.
+    fn soaks(&self) -> bool {
+        self.step + 1 == self.steps.len()
+            && self.steps.get(self.step).is_some_and(|step| step.stage == Stage::Weight(100.0))
+    }
+
+    /// Whether the current step has been observed for long enough.
     pub fn complete(&self, at: Duration) -> bool {
-        self.converged && at.saturating_sub(self.observing) >= self.timing.interval
+        self.converged && (self.skip || at.saturating_sub(self.observing) >= self.interval())
+    }
+
+    /// Whether the canary has had this weight for so long that it no longer starts up.
+    pub fn warm(&self, at: Duration, after: Duration) -> bool {
+        self.converged && at.saturating_sub(self.observing) >= after
     }
 
     pub fn handle(&mut self, at: Duration, event: Event) -> Vec<Effect> {
         if self.state == State::Ended {
             return Vec::new();
         }
+        if self.state == State::Draining
+            && matches!(event, Event::Gone(_) | Event::FenceLost(_) | Event::Denied(_) | Event::Rejected(_))
+        {
+            return self.drained("");
+        }
         match event {
             Event::Gone(why) => self.end(Exit::TargetGone, "Gone", why),
             Event::FenceLost(why) => self.end(Exit::Conflict, "Conflict", why),
             // A rollback overrides what anyone else wrote meanwhile.
-            Event::Drift(_) if self.state == State::RollingBack => Vec::new(),
-            Event::Drift(why) => self.end(Exit::Conflict, "Conflict", why),
+            Event::Drift(_) if matches!(self.state, State::RollingBack | State::Draining) => Vec::new(),
+            Event::Drift(why) => self.drift(at, why),
+            Event::GiveUp(why) => match self.state {
+                State::Converge | State::Observe | State::Hold | State::Approval => {
+                    self.roll_back(at, Reason::Inconclusive(why))
+                }
+                _ => Vec::new(),
+            },
             Event::Order(order) => self.order(at, order),
+            Event::Told { order, by } => {
+                let mut effects = vec![report("Ordered", format!("{order:?} by {by}").to_lowercase())];
+                effects.extend(self.order(at, order));
+                effects
+            }
+            Event::Broken(why) => self.fail(at, why),
             Event::LeaseStale(why) => {
                 let news = !self.stale;
                 self.stale = true;
@@ -284,11 +217,17 @@ impl Machine {
             (State::Converge, Event::Tick) if self.over(at, self.timing.converge) => {
                 self.hold(at, "the data plane does not show the new weights yet".to_owned())
             }
-            (State::Converge | State::Observe | State::Hold, Event::Evidence(Verdict::Fail(why))) => self.fail(at, why),
+            (State::Converge | State::Observe | State::Hold | State::Approval, Event::Evidence(Verdict::Fail(why))) => {
+                self.fail(at, why)
+            }
             (State::Frozen, Event::Evidence(Verdict::Fail(why))) => self.fail(at, why),
             (State::Observe | State::Hold, Event::Evidence(Verdict::Pass(why)))
-                if self.complete(at) && !self.paused && !self.stale =>
+                if self.complete(at) && (!self.paused || self.skip) && !self.stale =>
             {
+                self.passed(at, &why)
+            }
+            // What a person approves must still be good when they do.
+            (State::Approval, Event::Evidence(Verdict::Pass(why))) if self.skip && !self.stale => {
                 self.advance(at, &why)
             }
             (
@@ -296,7 +235,7 @@ impl Machine {
                 Event::Evidence(Verdict::Wait(why) | Verdict::NoData(why) | Verdict::Environmental(why)),
             ) if self.complete(at) => self.hold(at, why),
             (State::Observe, Event::Tick)
-                if self.over(at, self.timing.interval + GRACE) && !self.paused && !self.stale =>
+                if self.over(at, self.interval().saturating_add(GRACE)) && !self.paused && !self.stale =>
             {
                 self.hold(at, "no evidence arrives".to_owned())
             }
@@ -309,8 +248,13 @@ impl Machine {
             ),
             (State::Finish, Event::Finished(message)) => self.end(Exit::Ok, "Done", message),
             (State::RollingBack, Event::RolledBack(message)) => {
-                let (exit, why) = self.reason.as_ref().map_or((Exit::Internal, ""), |r| (r.exit(), r.text()));
-                self.end(exit, "RolledBack", format!("{message}: {why}"))
+                self.enter(at, State::Draining);
+                self.rolled_back = message;
+                Vec::new()
+            }
+            (State::Draining, Event::Drained(note)) => self.drained(&note),
+            (State::Draining, Event::Tick) if self.over(at, self.timing.drain) => {
+                self.drained("requests still reach the canary: sessions or connections hold on to it")
             }
             (State::RollingBack, Event::RollbackFailed(why)) => self.again(at, &why),
             (State::RollingBack, Event::Tick) if at >= self.retry => {
@@ -347,7 +291,7 @@ impl Machine {
 
     fn written(&mut self, at: Duration, message: String) -> Vec<Effect> {
         self.live = true;
-        let mut effects = vec![report("Apply", message)];
+        let mut effects = vec![report(if self.soaks() { "Promote" } else { "Apply" }, message)];
         effects.extend(self.converge(at, "waiting until the data plane shows the weights"));
         effects
     }
@@ -363,7 +307,7 @@ impl Machine {
         self.enter(at, State::Observe);
         self.converged = true;
         self.observing = at;
-        vec![Effect::Observe, report("Observe", message)]
+        vec![Effect::Observe, report(if self.soaks() { "Soak" } else { "Observe" }, message)]
     }
 
     fn hold(&mut self, at: Duration, why: String) -> Vec<Effect> {
@@ -371,8 +315,21 @@ impl Machine {
         vec![report("Hold", why)]
     }
 
+    fn passed(&mut self, at: Duration, why: &str) -> Vec<Effect> {
+        let approve = self.steps.get(self.step).is_some_and(|step| step.approve);
+        if approve && !self.skip {
+            self.enter(at, State::Approval);
+            return vec![report("Approval", format!("pass: {why}; `gwtop canary step` approves it"))];
+        }
+        self.advance(at, why)
+    }
+
     fn advance(&mut self, at: Duration, why: &str) -> Vec<Effect> {
         let mut effects = vec![report("Judge", format!("pass: {why}"))];
+        self.skip = false;
+        if std::mem::take(&mut self.promote) && self.step + 1 < self.steps.len() {
+            self.step = self.steps.len() - 2;
+        }
         if self.step + 1 < self.steps.len() {
             self.step += 1;
             effects.extend(self.apply(at));
@@ -385,13 +342,40 @@ impl Machine {
 
     fn fail(&mut self, at: Duration, why: String) -> Vec<Effect> {
         match self.state {
-            State::Apply | State::Converge | State::Observe | State::Hold | State::Finish => {
+            State::Apply | State::Converge | State::Observe | State::Hold | State::Approval | State::Finish => {
                 let reason = if self.live { Reason::Failed(why) } else { Reason::Refused(why) };
                 self.roll_back(at, reason)
             }
             State::Frozen => self.latch(Reason::Failed(why)),
             _ => Vec::new(),
         }
+    }
+
+    fn drift(&mut self, at: Duration, why: String) -> Vec<Effect> {
+        self.drifts += 1;
+        let policy = if self.drifts > DRIFTS { OnDrift::Stop } else { self.timing.on_drift };
+        match (policy, self.state) {
+            (OnDrift::Stop, _) | (_, State::Preflight | State::Claim | State::Frozen | State::Ended) => {
+                self.end(Exit::Conflict, "Conflict", why)
+            }
+            (OnDrift::Adopt, _) => {
+                self.enter(at, State::Apply);
+                self.converged = false;
+                vec![report("Drift", format!("{why}; going on from there")), Effect::Adopt]
+            }
+            (OnDrift::Reassert, _) => {
+                let mut effects = vec![report("Drift", format!("{why}; writing ours again"))];
+                effects.extend(self.apply(at));
+                effects
+            }
+        }
+    }
+
+    fn drained(&mut self, note: &str) -> Vec<Effect> {
+        let (exit, why) = self.reason.as_ref().map_or((Exit::Internal, ""), |r| (r.exit(), r.text()));
+        let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
+        let message = format!("{}: {why}{note}", self.rolled_back);
+        self.end(exit, "RolledBack", message)
     }
 
     fn latch(&mut self, reason: Reason) -> Vec<Effect> {
@@ -432,6 +416,8 @@ impl Machine {
         match self.state {
             State::Preflight => self.end(Exit::Unreachable, "Unreachable", why),
             State::RollingBack => self.again(at, &why),
+            // What was to be written is written.
+            State::Draining => Vec::new(),
             State::Frozen | State::Ended => {
                 self.retry = at + self.wait;
                 self.wait = (self.wait * 2).min(RETRY_MOST);
@@ -494,6 +480,8 @@ impl Machine {
             (Order::Rollback | Order::Stop, State::Preflight) => {
                 self.end(Exit::Stopped, "Stopped", "stopped before anything was written".to_owned())
             }
+            // The weights are back already: what is left is waiting.
+            (Order::Rollback | Order::Stop, State::Draining) => self.drained("not waited for"),
             (Order::Stop, _) => self.end(
                 Exit::Detached,
                 "Detached",
@@ -517,6 +505,19 @@ impl Machine {
                     self.entered = at;
                 }
                 vec![report("Resumed", "advancing on a pass")]
+            }
+            (Order::Promote, _) => {
+                if self.steps.last().is_none_or(|step| step.stage != Stage::Weight(100.0)) {
+                    let interval = self.interval().min(Duration::from_secs(3600));
+                    self.steps.push(Step { stage: Stage::Weight(100.0), interval, approve: false });
+                }
+                self.promote = true;
+                self.skip = true;
+                vec![report("Ordered", "going to 100 % as soon as this step passes")]
+            }
+            (Order::Step, _) => {
+                self.skip = true;
+                vec![report("Ordered", "going on as soon as this step passes")]
             }
             (Order::Pause | Order::Resume, _) => Vec::new(),
         }

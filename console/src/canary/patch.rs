@@ -3,19 +3,25 @@
 use json_patch::Patch;
 use serde_json::{Value, json};
 
-use super::record::{self, Phase, Record, Ref};
+use super::{
+    plan::{Header, Stage},
+    record::{self, Phase, Record, Ref},
+};
 use crate::intent::{
     plan::{operations, set_weight, test_backend, test_uid},
     weights::{self, Backend, Pair, Refusal},
 };
 
+pub mod extra;
 #[cfg(test)]
 mod tests;
 
 /// Where the traffic shall be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Goal {
-    Step(f64),
+    Step(Stage),
+    /// The weights that somebody else wrote.
+    Keep,
     /// Failed: the canary gets nothing, the stable backend all that the two had.
     Stable,
     /// Stopped by the operator: every weight as the run found it.
@@ -38,9 +44,8 @@ pub fn begin(
     route: &Value,
     pair: &Pair,
     steps: &[f64],
-    id: &str,
-    holder: &str,
-    settings: &str,
+    header: Option<&Header>,
+    [id, holder, settings]: [&str; 3],
 ) -> Result<Record, Refusal> {
     let refs = weights::backends(route, pair.rule)?;
     if pair.total() == 0 {
@@ -66,6 +71,10 @@ pub fn begin(
         stable: pair.stable.identity(),
         canary: pair.canary.identity(),
         settings: settings.to_owned(),
+        stage: None,
+        header: header.cloned(),
+        filters: route.pointer(&format!("/spec/rules/{}/filters", pair.rule)).is_some(),
+        evidence: None,
     })
 }
 
@@ -77,7 +86,7 @@ pub fn claim(route: &Value, annotation: &str, record: &Record) -> Value {
     }})
 }
 
-/// The patch towards `goal`. `record` is what the route's annotation says now.
+/// The patch towards `goal`: weights, mirror and header rule, and the record, all or nothing. `record` is what the route's annotation says now.
 pub fn write(route: &Value, annotation: &str, pair: &Pair, record: &Record, goal: Goal) -> Result<Write, Refusal> {
     let refs = weights::backends(route, pair.rule)?;
     let wanted = wanted(&refs, pair, record, goal);
@@ -87,10 +96,19 @@ pub fn write(route: &Value, annotation: &str, pair: &Pair, record: &Record, goal
         return Err(Refusal::AllZero(pair.stable.to_string(), pair.canary.to_string()));
     }
     let after = match goal {
-        Goal::Step(percent) => Some(Record {
+        Goal::Step(_) | Goal::Keep => Some(Record {
             seq: record.seq + 1,
             phase: Phase::Stepping,
-            percent,
+            percent: match goal {
+                Goal::Step(stage) => stage.percent().unwrap_or(record.percent),
+                _ => weights::percent_of(canary, stable + canary),
+            },
+            stage: match goal {
+                Goal::Step(Stage::Mirror) => Some("mirror".to_owned()),
+                Goal::Step(Stage::Header) => Some("header".to_owned()),
+                Goal::Step(Stage::Weight(_)) => None,
+                _ => record.stage.clone(),
+            },
             refs: refs
                 .iter()
                 .map(|backend| Ref {
@@ -127,6 +145,10 @@ pub fn write(route: &Value, annotation: &str, pair: &Pair, record: &Record, goal
             _ => {}
         }
     }
+    if goal != Goal::Keep {
+        let stage = if let Goal::Step(stage) = goal { Some(stage) } else { None };
+        patch.extend(extra::operations(route, pair, record, stage)?);
+    }
     match &after {
         Some(record) => patch.push(json!({"op": "add", "path": path, "value": record.text()})),
         None if record::text(route, annotation).is_some() => patch.push(json!({"op": "remove", "path": path})),
@@ -143,7 +165,8 @@ fn wanted(refs: &[Backend], pair: &Pair, record: &Record, goal: Goal) -> Vec<Opt
     let original = |backend: &Backend| record.find(backend).map(|known| known.orig);
     let total = record.total();
     match goal {
-        Goal::Step(percent) => {
+        Goal::Keep | Goal::Step(Stage::Mirror | Stage::Header) => vec![None; refs.len()],
+        Goal::Step(Stage::Weight(percent)) => {
             let (stable, canary) = weights::split(total * record.scale, percent);
             refs.iter()
                 .map(|backend| {

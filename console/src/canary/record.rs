@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{plan::Header, verdict::Saved};
 use crate::intent::weights::{self, Backend, Pair, Refusal};
 
 pub const VERSION: u32 = 1;
@@ -29,6 +30,17 @@ pub struct Record {
     pub stable: String,
     pub canary: String,
     pub settings: String,
+    /// What stands on the route beside the weights: `mirror` or `header`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Header>,
+    /// The rule had filters of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub filters: bool,
+    /// What the rollout has shown so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Saved>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +95,16 @@ pub fn annotation(route: &Value, pair: &Pair) -> String {
     let own = |field: &str| rule.and_then(|rule| rule.get(field)).filter(|value| !value.is_null());
     let rule = own("name").or_else(|| own("matches")).map(Value::to_string).unwrap_or_default();
     format!("{PREFIX}{}", hash8(&format!("{rule} {} {}", pair.stable.identity(), pair.canary.identity())))
+}
+
+/// Every record on a route: annotation and text.
+pub fn all(route: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let annotations = route.pointer("/metadata/annotations").and_then(Value::as_object);
+    annotations
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .filter_map(|(name, text)| Some((name.as_str(), text.as_str()?)))
 }
 
 /// Text of an annotation.

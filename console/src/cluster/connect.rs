@@ -1,8 +1,10 @@
 //! From flags and environment to a client whose API answers.
 
 use std::{
+    collections::HashMap,
     env,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -11,7 +13,10 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use crate::settings::{demo_kubeconfig, state_home};
+use crate::{
+    model::key::Kind,
+    settings::{demo_kubeconfig, state_home},
+};
 
 /// A client pinned to one context; whoever writes shows `context` first.
 #[derive(Clone)]
@@ -22,6 +27,8 @@ pub struct Connection {
     pub namespace: String,
     /// How long a single call may take.
     pub request_timeout: Duration,
+    /// Versions that were found to be served, where it is not the usual one.
+    pub versions: Arc<Mutex<HashMap<Kind, String>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,7 +89,14 @@ pub async fn configure(options: &ConnectOptions) -> Result<Connection, ConnectEr
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config)
         .map_err(|source| ConnectError::Client { url: cluster_url.clone(), source: Box::new(source) })?;
-    Ok(Connection { client, context, cluster_url, namespace, request_timeout: options.request_timeout })
+    Ok(Connection {
+        client,
+        context,
+        cluster_url,
+        namespace,
+        request_timeout: options.request_timeout,
+        versions: Arc::default(),
+    })
 }
 
 /// As [`configure`], and fails at once if the API does not answer.

@@ -1,7 +1,13 @@
 //! Which version of each kind the cluster serves.
 
+use std::sync::PoisonError;
+
 use kube::{Client, api::ApiResource, core::GroupVersion};
 
+use super::{
+    connect::Connection,
+    read::{Failure, within},
+};
 use crate::model::key::Kind;
 
 /// What the cluster says about a kind.
@@ -16,6 +22,20 @@ const fn versions(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::GatewayClass | Kind::Gateway | Kind::HttpRoute | Kind::ReferenceGrant => &["v1", "v1beta1"],
         Kind::Namespace | Kind::Service | Kind::EndpointSlice => &["v1"],
+        Kind::GrpcRoute | Kind::TcpRoute | Kind::UdpRoute => &["v1", "v1alpha2"],
+        Kind::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
+    }
+}
+
+/// Finds out which version of a kind is served, for all later calls of this connection.
+/// False: none that this console can write.
+pub async fn learn(connection: &Connection, kind: Kind) -> Result<bool, Failure> {
+    match within(connection, served(&connection.client, kind)).await? {
+        Served::As(resource) => {
+            connection.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, resource.version);
+            Ok(true)
+        }
+        Served::NotAtAll => Ok(false),
     }
 }
 

@@ -29,7 +29,7 @@ pub enum Seen {
 /// Watches one object until cancelled or until nobody listens. The watch heals itself.
 pub fn follow(connection: &Connection, key: &ObjectKey, cancel: CancellationToken) -> mpsc::Receiver<Seen> {
     let (sender, receiver) = mpsc::channel(64);
-    let resource = resource(key.kind);
+    let resource = resource(connection, key.kind);
     let api: Api<DynamicObject> = Api::namespaced_with(connection.client.clone(), &key.namespace, &resource);
     let name = key.name.clone();
     tokio::spawn(async move {

@@ -7,7 +7,11 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{Api, api::PostParams};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
 
 use super::{
     connect::Connection,
@@ -22,11 +26,19 @@ pub const RENEW: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acquired {
-    /// Ours; each change of holder has a higher token.
-    Held { fence: u64 },
+    /// Ours; each change of holder has a higher token. `order`: what an earlier run was told.
+    Held { fence: u64, order: Option<String> },
     /// Somebody else's, and alive.
     Taken { holder: String, until: String },
 }
+
+/// What operators tell a run, and what a run tells: annotations, since the Lease is what
+/// all of them may write.
+pub const ORDER: &str = "gwtop.dev/canary-order";
+pub const STATE: &str = "gwtop.dev/canary-state";
+pub const ARGUMENTS: &str = "gwtop.dev/canary-arguments";
+/// Two renewals: a holder whose clock is not ours shows by them that it lives.
+const SILENCE: Duration = Duration::from_secs(2 * RENEW.as_secs() + 2);
 
 /// Host, process and process namespace: enough to see that a holder on this machine died.
 pub fn identity() -> String {
@@ -94,11 +106,38 @@ pub async fn acquire(
 ) -> Result<Acquired, Failure> {
     let api = api(connection, namespace);
     let now = Timestamp::now();
-    let existing = match within(connection, api.get(name)).await {
+    let mut existing = match within(connection, api.get(name)).await {
         Ok(lease) => Some(lease),
         Err(Failure::NotFound(_)) => None,
         Err(failure) => return Err(failure),
     };
+    if let Some(lease) = existing.as_mut()
+        && lease
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.holder_identity.as_deref() != Some(holder) && doubtful(spec, now))
+    {
+        // Its times are by another clock: only its silence tells.
+        let seen = lease.metadata.resource_version.clone();
+        let deadline = tokio::time::Instant::now() + SILENCE;
+        let mut spoke = false;
+        while !spoke && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            *lease = within(connection, api.get(name)).await?;
+            spoke = lease.metadata.resource_version != seen;
+        }
+        let spec = lease.spec.as_ref();
+        let left = spec.is_none_or(|spec| spec.holder_identity.as_deref().unwrap_or_default().is_empty());
+        if spoke && !left {
+            let holder = spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
+            return Ok(Acquired::Taken { holder, until: "it ends".to_owned() });
+        }
+        if let Some(spec) = lease.spec.as_mut() {
+            spec.holder_identity = None;
+        }
+    }
+    let now = Timestamp::now();
+    let order = existing.as_ref().and_then(|lease| lease.metadata.annotations.as_ref()?.get(ORDER).cloned());
     let spec = existing.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
     let previous = spec.holder_identity.as_deref().unwrap_or_default();
     if previous != holder && !free(&spec, now) {
@@ -127,7 +166,7 @@ pub async fn acquire(
         }
     };
     match outcome {
-        Ok(_) => Ok(Acquired::Held { fence }),
+        Ok(_) => Ok(Acquired::Held { fence, order }),
         Err(Failure::Conflict(_)) => Ok(Acquired::Taken {
             holder: "another process that started at the same moment".to_owned(),
             until: "it ends".to_owned(),
@@ -136,36 +175,116 @@ pub async fn acquire(
     }
 }
 
-/// Says that we live. `Ok(false)`: the Lease is somebody else's now.
-pub async fn renew(connection: &Connection, namespace: &str, name: &str, holder: &str) -> Result<bool, Failure> {
-    let api = api(connection, namespace);
-    let mut lease = match within(connection, api.get(name)).await {
-        Ok(lease) => lease,
-        Err(Failure::NotFound(_)) => return Ok(false),
-        Err(failure) => return Err(failure),
-    };
-    let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(holder)) else {
-        return Ok(false);
-    };
-    spec.renew_time = Some(MicroTime(Timestamp::now()));
-    match within(connection, api.replace(name, &params(), &lease)).await {
-        Ok(_) => Ok(true),
-        // Somebody wrote in between: the next renewal sees who.
-        Err(Failure::Conflict(_)) => Ok(true),
+/// Whether only watching can tell if the holder lives: it is silent by our clock, or its
+/// clock is ahead of ours, and it is not a process of this machine.
+fn doubtful(spec: &LeaseSpec, now: Timestamp) -> bool {
+    let holder = spec.holder_identity.as_deref().unwrap_or_default();
+    if holder.is_empty() || died_here(holder) {
+        return false;
+    }
+    let ahead = now.checked_add(DURATION + RENEW).unwrap_or(Timestamp::MAX);
+    expiry(spec).is_none_or(|expiry| expiry < now || expiry > ahead)
+}
+
+/// A Lease as those who do not hold it see it.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    pub name: String,
+    pub namespace: String,
+    pub holder: String,
+    /// By our clock.
+    pub alive: bool,
+    pub order: Option<String>,
+    pub state: Option<String>,
+    pub arguments: Option<String>,
+}
+
+impl From<Lease> for Seen {
+    fn from(lease: Lease) -> Self {
+        let spec = lease.spec.unwrap_or_default();
+        let annotations = lease.metadata.annotations.unwrap_or_default();
+        let text = |name: &str| annotations.get(name).cloned();
+        let holder = spec.holder_identity.clone().unwrap_or_default();
+        Self {
+            alive: !free(&spec, Timestamp::now()),
+            holder,
+            order: text(ORDER),
+            state: text(STATE),
+            arguments: text(ARGUMENTS),
+            name: lease.metadata.name.unwrap_or_default(),
+            namespace: lease.metadata.namespace.unwrap_or_default(),
+        }
+    }
+}
+
+/// None if there is no such Lease.
+pub async fn look(connection: &Connection, namespace: &str, name: &str) -> Result<Option<Seen>, Failure> {
+    match within(connection, api(connection, namespace).get(name)).await {
+        Ok(lease) => Ok(Some(lease.into())),
+        Err(Failure::NotFound(_)) => Ok(None),
         Err(failure) => Err(failure),
     }
+}
+
+/// All Leases of a namespace, or of all.
+pub async fn list(connection: &Connection, namespace: Option<&str>) -> Result<Vec<Seen>, Failure> {
+    let api: Api<Lease> = match namespace {
+        Some(namespace) => api(connection, namespace),
+        None => Api::all(connection.client.clone()),
+    };
+    Ok(within(connection, api.list(&ListParams::default())).await?.items.into_iter().map(Seen::from).collect())
+}
+
+/// Writes an annotation of the Lease, and nothing else of it.
+pub async fn annotate(
+    connection: &Connection,
+    namespace: &str,
+    name: &str,
+    annotations: &serde_json::Value,
+) -> Result<(), Failure> {
+    let params = PatchParams { field_manager: Some(CANARY_MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+    within(connection, api(connection, namespace).patch(name, &params, &patch)).await.map(|_| ())
+}
+
+/// Removes a Lease that nobody holds.
+pub async fn remove(connection: &Connection, namespace: &str, name: &str) -> Result<(), Failure> {
+    within(connection, api(connection, namespace).delete(name, &DeleteParams::default())).await.map(|_| ())
+}
+
+/// One patch that only the holder's Lease admits. `Ok(false)`: it is somebody else's.
+async fn as_holder(
+    connection: &Connection,
+    namespace: &str,
+    name: &str,
+    holder: &str,
+    then: serde_json::Value,
+) -> Result<bool, Failure> {
+    let operations = json!([{"op": "test", "path": "/spec/holderIdentity", "value": holder}, then]);
+    let Ok(patch) = serde_json::from_value(operations) else { return Ok(false) };
+    let params = PatchParams { field_manager: Some(CANARY_MANAGER.to_owned()), ..PatchParams::default() };
+    match within(connection, api(connection, namespace).patch(name, &params, &Patch::Json::<()>(patch))).await {
+        Ok(_) => Ok(true),
+        Err(Failure::NotFound(_)) => Ok(false),
+        // Somebody wrote at the same moment: who, only the Lease tells.
+        Err(Failure::Conflict(_) | Failure::Invalid(_)) => {
+            Ok(look(connection, namespace, name).await?.is_some_and(|seen| seen.holder == holder))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Says that we live. `Ok(false)`: the Lease is somebody else's now.
+pub async fn renew(connection: &Connection, namespace: &str, name: &str, holder: &str) -> Result<bool, Failure> {
+    let then = json!({"op": "add", "path": "/spec/renewTime", "value": MicroTime(Timestamp::now())});
+    as_holder(connection, namespace, name, holder, then).await
 }
 
 /// Gives the Lease back: the next run need not wait. The transitions count stays, so that
 /// tokens never repeat.
 pub async fn release(connection: &Connection, namespace: &str, name: &str, holder: &str) -> Result<(), Failure> {
-    let api = api(connection, namespace);
-    let mut lease = within(connection, api.get(name)).await?;
-    if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(holder)) {
-        spec.holder_identity = None;
-        within(connection, api.replace(name, &params(), &lease)).await?;
-    }
-    Ok(())
+    let then = json!({"op": "remove", "path": "/spec/holderIdentity"});
+    as_holder(connection, namespace, name, holder, then).await.map(|_| ())
 }
 
 #[cfg(test)]
@@ -203,5 +322,18 @@ mod tests {
         assert!(free(&spec(&dead, 0), now));
         let elsewhere = dead.replace(&hostname(), "another-machine");
         assert!(!free(&spec(&elsewhere, 0), now));
+    }
+
+    /// A clock that jumps must neither take a lease from the living nor keep it for the dead.
+    #[test]
+    fn times_by_another_clock_are_not_believed() {
+        let now = Timestamp::now();
+        let elsewhere = "elsewhere/1/4026531836";
+        assert!(!doubtful(&spec(elsewhere, 5), now));
+        assert!(doubtful(&spec(elsewhere, 3600), now), "silent, or its clock is behind");
+        let mut ahead = spec(elsewhere, 0);
+        ahead.renew_time = Some(MicroTime(now.checked_add(Duration::from_secs(3600)).unwrap()));
+        assert!(doubtful(&ahead, now));
+        assert!(!doubtful(&spec("", 3600), now));
     }
 }

@@ -1,6 +1,6 @@
 //! Single reads, as JSON so that no field is lost, each with a time limit.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::PoisonError, time::Duration};
 
 use kube::{
     Api,
@@ -63,13 +63,15 @@ pub(super) async fn within<T>(
     }
 }
 
-pub(super) fn resource(kind: Kind) -> ApiResource {
-    let version = if kind == Kind::ReferenceGrant { "v1beta1" } else { "v1" };
+pub(super) fn resource(connection: &Connection, kind: Kind) -> ApiResource {
+    let usual = if kind == Kind::ReferenceGrant { "v1beta1" } else { "v1" };
+    let known = connection.versions.lock().unwrap_or_else(PoisonError::into_inner);
+    let version = known.get(&kind).map_or(usual, String::as_str);
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.name()), kind.plural())
 }
 
 pub(super) fn api(connection: &Connection, key: &ObjectKey) -> Api<DynamicObject> {
-    let resource = resource(key.kind);
+    let resource = resource(connection, key.kind);
     if key.kind.namespaced() {
         Api::namespaced_with(connection.client.clone(), &key.namespace, &resource)
     } else {
@@ -93,7 +95,7 @@ pub async fn list(
     namespace: Option<&str>,
     labels: Option<&str>,
 ) -> Result<Vec<Value>, Failure> {
-    let resource = resource(kind);
+    let resource = resource(connection, kind);
     let api: Api<DynamicObject> = match namespace {
         Some(namespace) if kind.namespaced() => Api::namespaced_with(connection.client.clone(), namespace, &resource),
         _ => Api::all_with(connection.client.clone(), &resource),

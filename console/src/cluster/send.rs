@@ -105,6 +105,18 @@ pub(crate) async fn patch_json(
     read::to_json(&object)
 }
 
+/// Whether the API would admit a patch; nothing is stored.
+pub(crate) async fn rehearse(
+    connection: &Connection,
+    key: &ObjectKey,
+    manager: &str,
+    patch: &JsonPatch,
+) -> Result<(), Failure> {
+    let params = PatchParams { dry_run: true, field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+    let patch: Patch<()> = Patch::Json(patch.clone());
+    within(connection, api(connection, key).patch(&key.name, &params, &patch)).await.map(|_| ())
+}
+
 /// An RFC 7396 merge; with `metadata.resourceVersion` in it, only on that version.
 pub(crate) async fn patch_merge(
     connection: &Connection,

@@ -65,7 +65,7 @@ async fn run(ground: &Ground, step: f64, max: f64, failing: bool) -> Result<Exit
         step,
         max,
         interval: Duration::from_secs(4),
-        check: Some(format!("http://{healthz}/healthz")),
+        checks: vec![canary::plan::Check::Url(format!("http://{healthz}/healthz"))],
         probe_every: Duration::from_secs(1),
         scrape_every: Duration::from_secs(1),
         ..Settings::new(NAMESPACE, Some(ROUTE.to_owned()))

@@ -86,7 +86,9 @@ pub fn target(route: &Value) -> Result<ObjectKey, Refusal> {
     let text = |pointer: &str| {
         route.pointer(pointer).and_then(Value::as_str).ok_or_else(|| Refusal::Unreadable(pointer.to_owned()))
     };
-    Ok(ObjectKey::new(Kind::HttpRoute, text("/metadata/namespace")?, text("/metadata/name")?))
+    // Items of a list do not always say what they are.
+    let kind = route.get("kind").and_then(Value::as_str).and_then(Kind::route).unwrap_or(Kind::HttpRoute);
+    Ok(ObjectKey::new(kind, text("/metadata/namespace")?, text("/metadata/name")?))
 }
 
 pub(crate) fn operations(operations: Vec<Value>) -> Patch {

@@ -15,6 +15,10 @@ pub enum Refusal {
     #[error("no rule {rule}: the route has rules 0 to {}", rules - 1)]
     NoSuchRule { rule: usize, rules: usize },
     #[error(
+        "no rule is called {wanted:?} or matches it: the route has {rules}, and --rule takes an index from 0, a name, or a path"
+    )]
+    NoRuleCalled { wanted: String, rules: usize },
+    #[error(
         "rule {rule} has {backends} backend(s): a canary needs two; add the canary's backendRef with weight 0 first"
     )]
     OneBackend { rule: usize, backends: usize },
@@ -230,14 +234,47 @@ pub fn split(total: u64, percent: f64) -> (u64, u64) {
     (total.saturating_sub(canary), canary.min(total))
 }
 
-/// Whether weights that sum to `total` come within a tenth of a percent point of the share.
+/// Whether weights that sum to `total` come close to the share: a twentieth of a percent point,
+/// or a twentieth of what the smaller side gets, if that is less.
 pub fn expressible(total: u64, percent: f64) -> bool {
-    (percent_of(split(total, percent).1, total) - percent).abs() <= 0.1
+    let tolerance = (percent.min(100.0 - percent) / 20.0).clamp(1e-4, 0.05);
+    (percent_of(split(total, percent).1, total) - percent).abs() <= tolerance
 }
 
 /// The smallest factor on a rule's weights with which every share is expressible, as far as
 /// the API's limit of a weight allows.
 pub fn scale(total: u64, largest: u64, shares: &[f64]) -> u64 {
-    let limit = (MAX_WEIGHT / total.max(largest).max(1)).clamp(1, 1000);
+    let limit = (MAX_WEIGHT / total.max(largest).max(1)).max(1);
     (1..=limit).find(|factor| shares.iter().all(|share| expressible(total * factor, *share))).unwrap_or(limit)
+}
+
+/// The rule that is meant: its index, its `name`, the path of one of its matches, or the
+/// `service/method` of one.
+pub fn find_rule(route: &Value, wanted: &str) -> Result<usize, Refusal> {
+    let rules = rules(route)?;
+    if let Ok(index) = wanted.parse::<usize>() {
+        return if index < rules.len() {
+            Ok(index)
+        } else {
+            Err(Refusal::NoSuchRule { rule: index, rules: rules.len() })
+        };
+    }
+    let text =
+        |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let matches = |rule: &Value| {
+        rule.get("matches").and_then(Value::as_array).into_iter().flatten().any(|one| {
+            let method = format!("{}/{}", text(one, "/method/service"), text(one, "/method/method"));
+            text(one, "/path/value") == wanted || method == wanted
+        })
+    };
+    let mut found = (0..rules.len()).filter(|index| text(&rules[*index], "/name") == wanted);
+    if let Some(index) = found.next() {
+        return Ok(index);
+    }
+    let found: Vec<usize> = (0..rules.len()).filter(|index| matches(&rules[*index])).collect();
+    match found.as_slice() {
+        [index] => Ok(*index),
+        [] => Err(Refusal::NoRuleCalled { wanted: wanted.to_owned(), rules: rules.len() }),
+        several => Err(Refusal::SeveralRules(several.to_vec())),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Kinds that the console watches.
+/// Kinds that the console knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     GatewayClass,
@@ -12,9 +12,17 @@ pub enum Kind {
     Namespace,
     Service,
     EndpointSlice,
+    GrpcRoute,
+    TlsRoute,
+    TcpRoute,
+    UdpRoute,
 }
 
 impl Kind {
+    /// Those that a canary can be run on.
+    pub const ROUTES: [Self; 5] = [Self::HttpRoute, Self::GrpcRoute, Self::TlsRoute, Self::TcpRoute, Self::UdpRoute];
+
+    /// Those that the console watches.
     pub const ALL: [Self; 7] = [
         Self::GatewayClass,
         Self::Gateway,
@@ -34,12 +42,23 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::UdpRoute => "UDPRoute",
         }
     }
 
     pub const fn group(self) -> &'static str {
         match self {
-            Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => "gateway.networking.k8s.io",
+            Self::GatewayClass
+            | Self::Gateway
+            | Self::HttpRoute
+            | Self::ReferenceGrant
+            | Self::GrpcRoute
+            | Self::TlsRoute
+            | Self::TcpRoute
+            | Self::UdpRoute => "gateway.networking.k8s.io",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::Namespace | Self::Service => "",
         }
@@ -54,7 +73,18 @@ impl Kind {
             Self::Namespace => "namespaces",
             Self::Service => "services",
             Self::EndpointSlice => "endpointslices",
+            Self::GrpcRoute => "grpcroutes",
+            Self::TlsRoute => "tlsroutes",
+            Self::TcpRoute => "tcproutes",
+            Self::UdpRoute => "udproutes",
         }
+    }
+
+    /// The kind of a route by its name as kubectl takes it, in the singular or plural.
+    pub fn route(word: &str) -> Option<Self> {
+        Self::ROUTES
+            .into_iter()
+            .find(|kind| kind.name().eq_ignore_ascii_case(word) || kind.plural().eq_ignore_ascii_case(word))
     }
 
     pub const fn namespaced(self) -> bool {

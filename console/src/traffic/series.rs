@@ -49,6 +49,15 @@ impl ArmCounts {
         }
     }
 
+    pub fn add(&mut self, more: &Self) {
+        self.requests += more.requests;
+        self.errors += more.errors;
+        self.client_errors += more.client_errors;
+        for (bound, count) in &more.buckets {
+            *self.bucket(*bound) += count;
+        }
+    }
+
     pub fn error_rate(&self) -> Option<f64> {
         share(self.errors, self.requests)
     }
@@ -314,6 +323,11 @@ impl Traffic {
         self.last.map(|last| now.saturating_duration_since(last))
     }
 
+    /// Why the sources cannot tell the backends of a rule apart, and what to change.
+    pub fn blended(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What keeps a source from answering.
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
@@ -369,9 +383,9 @@ fn scopes(sample: &Sample) -> Vec<Scope> {
         }
         scopes.push(Scope::Gateway(gateway));
     }
-    let kind = filled(label::ROUTE_KIND).is_none_or(|kind| kind == Kind::HttpRoute.name());
-    let Some(name) = filled(label::ROUTE).filter(|_| kind) else { return scopes };
-    let route = ObjectKey::new(Kind::HttpRoute, filled(label::ROUTE_NAMESPACE).unwrap_or_default(), name);
+    let kind = filled(label::ROUTE_KIND).map_or(Some(Kind::HttpRoute), Kind::route);
+    let (Some(name), Some(kind)) = (filled(label::ROUTE), kind) else { return scopes };
+    let route = ObjectKey::new(kind, filled(label::ROUTE_NAMESPACE).unwrap_or_default(), name);
     if let Some(rule) = filled(label::RULE).and_then(|rule| rule.parse().ok()) {
         if let (Some(backend), Some(port)) =
             (filled(label::BACKEND), filled(label::BACKEND_PORT).and_then(|port| port.parse().ok()))

@@ -1,28 +1,27 @@
-//! Which route, which pair, from where: everything before the first write.
+//! Which routes, which pair, from where: everything before the first write.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use serde_json::Value;
-use tokio_util::sync::CancellationToken;
+use serde_json::{Value, json};
 
+use super::{Context, checks, target::Target};
 use crate::{
     canary::{
         Settings,
-        machine::{PROBES, Reason, Start},
-        patch,
+        machine::{Reason, Start},
+        owners, patch,
+        plan::{RouteRef, Stage, Step, When, short},
         record::{self, Phase, Record},
     },
     cluster::{
         connect::Connection,
+        discover,
         read::{self, Failure},
     },
     exit::Exit,
-    intent::{
-        plan::short,
-        weights::{self, Pair, Refusal},
-    },
+    intent::weights::{self, Pair, Refusal},
     model::key::{Kind, ObjectKey},
-    traffic::scrape::{self, innermost},
+    traffic::scrape,
 };
 
 /// Ends a run before anything was written.
@@ -46,13 +45,7 @@ impl From<Refusal> for Refused {
 
 /// A run that may begin.
 pub(super) struct Ready {
-    pub(super) key: ObjectKey,
-    pub(super) route: Value,
-    pub(super) annotation: String,
-    pub(super) pair: Pair,
-    pub(super) record: Record,
-    /// Somebody's record is on the route.
-    pub(super) inherited: bool,
+    pub(super) targets: Vec<Target>,
     pub(super) start: Start,
 }
 
@@ -60,63 +53,151 @@ fn unreachable(connection: &Connection, failure: &Failure) -> Refused {
     Refused { exit: Exit::Unreachable, message: format!("the API at {}: {failure}", connection.cluster_url) }
 }
 
-pub(super) async fn preflight(
-    connection: &Connection,
-    settings: &Settings,
-    run: &str,
-    holder: &str,
-) -> Result<Ready, Refused> {
-    settings.validate().map_err(Refused::usage)?;
-    let route = match &settings.route {
-        Some(name) => named(connection, settings, name).await?,
-        None => candidate(connection, settings).await?,
+pub(super) async fn preflight(context: &Arc<Context>) -> Result<Ready, Refused> {
+    let settings = &context.settings;
+    let mut routes = Vec::new();
+    for route in &settings.routes {
+        let found = named(&context.connection, settings, route).await?;
+        if routes.contains(&found) {
+            return Err(Refused::usage(format!("{} is named twice", route.name)));
+        }
+        routes.push(found);
+    }
+    if routes.is_empty() {
+        routes.push(candidate(&context.connection, settings).await?);
+    }
+    let mut targets = Vec::new();
+    for route in routes {
+        targets.push(target(context, route).await?);
+    }
+    let inherited: Vec<&Target> = targets.iter().filter(|target| target.inherited).collect();
+    if settings.rollback && inherited.is_empty() {
+        return Err(Refused::usage(format!(
+            "{}: no run has left a canary on this rule: nothing to roll back",
+            targets[0].key
+        )));
+    }
+    let start = match inherited.first() {
+        Some(first) if settings.rollback => {
+            Some(Start::Undo(Reason::Operator(format!("run {} undone by the operator", first.record.id))))
+        }
+        Some(_) => Some(take_up(settings, &targets)?),
+        None => None,
     };
-    let key = crate::intent::plan::target(&route)?;
-    let pair = weights::pair(&route, settings.rule, settings.stable.as_deref(), settings.canary.as_deref())?;
-    let annotation = record::annotation(&route, &pair);
-    let steps = settings.steps();
-    let mut start = None;
-    let (record, inherited) = match record::text(&route, &annotation) {
-        Some(text) => {
-            let record = inherit(&key, &pair, text)?;
-            start = Some(take_up(&key, &record, settings, &steps)?);
-            (record, true)
-        }
-        None if settings.rollback => {
-            return Err(Refused::usage(format!("{key}: no run has left a canary on this rule: nothing to roll back")));
-        }
-        None => {
-            fresh(&key, &pair, settings)?;
-            (patch::begin(&route, &pair, &steps, run, holder, &settings.fingerprint())?, false)
-        }
-    };
-    if !settings.no_metrics && !matches!(start, Some(Start::Undo(_))) {
-        metrics(connection, settings).await?;
+    if !settings.no_metrics && !settings.rollback {
+        metrics(&context.connection, settings).await?;
     }
     let start = match start {
         Some(start @ Start::Undo(_)) => start,
-        start => match probes(settings).await {
-            Ok(()) => start.unwrap_or_else(|| Start::Fresh {
-                step: first(&steps, pair.percent()),
-                live: pair.canary.effective() > 0,
-            }),
-            Err(why) if pair.canary.effective() > 0 && !settings.dry_run => Start::Undo(Reason::Failed(why)),
-            Err(why) => return Err(Refused::usage(format!("{why}; nothing was written"))),
-        },
+        start => begin(context, &targets, start).await?,
     };
-    Ok(Ready { key, route, annotation, pair, record, inherited, start })
+    Ok(Ready { targets, start })
 }
 
-async fn named(connection: &Connection, settings: &Settings, name: &str) -> Result<Value, Refused> {
-    let key = ObjectKey::new(Kind::HttpRoute, &settings.namespace, name);
-    match read::get(connection, &key).await {
-        Ok(route) => Ok(route),
+/// Everything that could refuse a run once the routes are known; none of it writes.
+async fn begin(context: &Arc<Context>, targets: &[Target], start: Option<Start>) -> Result<Start, Refused> {
+    let settings = &context.settings;
+    let live = targets.iter().any(|target| target.pair.canary.effective() > 0);
+    if !settings.force {
+        for target in targets.iter().filter(|target| !target.inherited) {
+            let owners = owners::owners(&target.found);
+            if let Some(owner) = owners.first() {
+                return Err(Refused::usage(format!(
+                    "{} is written by {} ({}), which would put the weights back in the middle of the run: {}; or add --force. Nothing was written",
+                    target.key, owner.name, owner.seen, owner.recipe
+                )));
+            }
+        }
+    }
+    for target in targets {
+        let canary = &target.pair.canary;
+        let namespace = canary.namespace.as_ref().unwrap_or(&target.key.namespace);
+        let service = ObjectKey::new(Kind::Service, namespace, &canary.name);
+        if checks::ready(context, &service).await == Some(0) && canary.effective() == 0 {
+            return Err(Refused::usage(format!(
+                "{}: Service {service} has no ready endpoint: its share would get 503; nothing was written",
+                target.key
+            )));
+        }
+    }
+    if settings.dry_run.is_none() {
+        let body = json!({"schema": crate::canary::SCHEMA, "run": context.run, "phase": "Preflight",
+            "route": targets.iter().map(|target| target.key.to_string()).collect::<Vec<_>>().join(",")});
+        checks::webhooks(context, When::Pre, &body)
+            .await
+            .map_err(|why| Refused::usage(format!("{why}; nothing was written")))?;
+    }
+    match checks::before(context).await {
+        Ok(()) => Ok(start
+            .unwrap_or_else(|| Start::Fresh { step: first(&settings.plan(), targets[0].pair.percent(), live), live })),
+        Err(why) if live && settings.dry_run.is_none() => Ok(Start::Undo(Reason::Failed(why))),
+        Err(why) => Err(Refused::usage(format!("{why}; nothing was written"))),
+    }
+}
+
+/// One route, with what an earlier run may have left on it.
+async fn target(context: &Arc<Context>, route: Value) -> Result<Target, Refused> {
+    let settings = &context.settings;
+    let key = crate::intent::plan::target(&route)?;
+    let rule = match &settings.rule {
+        Some(rule) => Some(weights::find_rule(&route, rule).map_err(|refusal| at(&key, &refusal))?),
+        None => None,
+    };
+    let pair = weights::pair(&route, rule, settings.stable.as_deref(), settings.canary.as_deref())
+        .map_err(|refusal| at(&key, &refusal))?;
+    let annotation = record::annotation(&route, &pair);
+    let (record, inherited) = match record::text(&route, &annotation) {
+        Some(text) => (inherit(&key, &pair, text)?, true),
+        None => {
+            if !settings.rollback {
+                fresh(&key, &route, &pair, settings)?;
+            }
+            let ids = [context.run.as_str(), &context.holder, &settings.fingerprint()];
+            (patch::begin(&route, &pair, &settings.steps(), settings.header.as_ref(), ids)?, false)
+        }
+    };
+    Ok(Target {
+        context: context.clone(),
+        key,
+        annotation,
+        found: route.clone(),
+        route,
+        pair,
+        record,
+        inherited,
+        claimed: false,
+        attempted: None,
+        lease: None,
+        old_order: None,
+        counted: Default::default(),
+        evidence: None,
+        notes: Vec::new(),
+    })
+}
+
+fn at(key: &ObjectKey, refusal: &Refusal) -> Refused {
+    Refused::usage(format!("{key}: {refusal}"))
+}
+
+async fn named(connection: &Connection, settings: &Settings, route: &RouteRef) -> Result<Value, Refused> {
+    let namespace = route.namespace.as_ref().unwrap_or(&settings.namespace);
+    let kind = route.kind;
+    if kind != Kind::HttpRoute
+        && !discover::learn(connection, kind).await.map_err(|failure| unreachable(connection, &failure))?
+    {
+        return Err(Refused::usage(format!("the cluster serves no version of {} that can be written", kind.name())));
+    }
+    match read::get(connection, &ObjectKey::new(kind, namespace, &route.name)).await {
+        Ok(mut object) => {
+            object["kind"] = json!(kind.name());
+            Ok(object)
+        }
         Err(Failure::NotFound(_)) => {
-            let there = read::list(connection, Kind::HttpRoute, Some(&settings.namespace), None).await;
+            let there = read::list(connection, kind, Some(namespace), None).await;
             let names: Vec<String> = there.unwrap_or_default().iter().filter_map(name_of).collect();
             let there =
                 if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
-            Err(Refused::usage(format!("no HTTPRoute {name} in namespace {}: {there}", settings.namespace)))
+            Err(Refused::usage(format!("no {} {} in namespace {namespace}: {there}", kind.name(), route.name)))
         }
         Err(failure) => Err(unreachable(connection, &failure)),
     }
@@ -182,32 +263,44 @@ fn inherit(key: &ObjectKey, pair: &Pair, text: &str) -> Result<Record, Refused> 
     Ok(record)
 }
 
-fn take_up(key: &ObjectKey, record: &Record, settings: &Settings, steps: &[f64]) -> Result<Start, Refused> {
-    if settings.rollback {
-        return Ok(Start::Undo(Reason::Operator(format!("run {} undone by the operator", record.id))));
+fn take_up(settings: &Settings, targets: &[Target]) -> Result<Start, Refused> {
+    let plan = settings.plan();
+    let mut at_it = true;
+    let mut step = plan.len() - 1;
+    for target in targets {
+        let Target { key, record, inherited, .. } = target;
+        if *inherited && record.settings != settings.fingerprint() && !settings.take_over {
+            return Err(Refused::usage(format!(
+                "{key}: run {} with other settings left the canary at {} %; nothing was written. Repeat it with its own settings, add --take-over to go on with these, or --rollback to undo it",
+                record.id,
+                short(record.percent)
+            )));
+        }
+        let stood = match record.stage.as_deref() {
+            Some("mirror") => plan.iter().position(|step| step.stage == Stage::Mirror),
+            Some("header") => plan.iter().position(|step| step.stage == Stage::Header),
+            _ => None,
+        };
+        // A fresh claim that never wrote begins from the front.
+        let begun = record.phase == Phase::Stepping;
+        let here = stood.unwrap_or_else(|| first(&plan, record.percent, begun || record.percent > 0.0));
+        at_it &= begun && plan.get(here).is_some_and(|step| target.stands_at(step.stage));
+        step = step.min(here);
     }
-    if record.settings != settings.fingerprint() && !settings.take_over {
-        return Err(Refused::usage(format!(
-            "{key}: run {} with other settings left the canary at {} %; nothing was written. Repeat it with its own settings, add --take-over to go on with these, or --rollback to undo it",
-            record.id,
-            short(record.percent)
-        )));
-    }
-    let step = first(steps, record.percent);
-    let at_it = steps.get(step).is_some_and(|percent| (percent - record.percent).abs() < 0.05);
-    Ok(if record.phase == Phase::Stepping && at_it {
-        Start::Resume { step }
-    } else {
-        Start::Fresh { step, live: record.percent > 0.0 }
-    })
+    let live = targets.iter().any(|target| target.record.percent > 0.0);
+    Ok(if at_it { Start::Resume { step } } else { Start::Fresh { step, live } })
 }
 
-/// The first step that does not go back.
-fn first(steps: &[f64], percent: f64) -> usize {
-    steps.iter().position(|step| *step >= percent - 0.05).unwrap_or(steps.len() - 1)
+/// The first step that does not go back. `live`: users have seen the canary already.
+fn first(plan: &[Step], percent: f64, live: bool) -> usize {
+    if !live {
+        return 0;
+    }
+    let at_least = |step: &Step| step.stage.percent().is_some_and(|at| at >= percent - 0.005);
+    plan.iter().position(at_least).unwrap_or(plan.len() - 1)
 }
 
-fn fresh(key: &ObjectKey, pair: &Pair, settings: &Settings) -> Result<(), Refused> {
+fn fresh(key: &ObjectKey, route: &Value, pair: &Pair, settings: &Settings) -> Result<(), Refused> {
     let bare: Vec<_> =
         [&pair.stable, &pair.canary].into_iter().filter(|b| b.weight.is_none()).map(ToString::to_string).collect();
     if !bare.is_empty() && !settings.adopt {
@@ -226,6 +319,18 @@ fn fresh(key: &ObjectKey, pair: &Pair, settings: &Settings) -> Result<(), Refuse
             short(last)
         )));
     }
+    let rule = route.pointer(&format!("/spec/rules/{}", pair.rule));
+    if settings.mirror && rule.is_some_and(|rule| patch::extra::mirror(rule, &pair.canary).is_some()) {
+        return Err(Refused::usage(format!("{key}: the rule mirrors to {} already: leave out --mirror", pair.canary)));
+    }
+    if let Some(header) = &settings.header
+        && patch::extra::header_rule(route, &pair.canary, header).is_some()
+    {
+        return Err(Refused::usage(format!(
+            "{key}: a rule gives {} {} to {} already: leave out --header",
+            header.name, header.value, pair.canary
+        )));
+    }
     Ok(())
 }
 
@@ -234,7 +339,7 @@ async fn metrics(connection: &Connection, settings: &Settings) -> Result<(), Ref
         .await
         .map_err(|failure| unreachable(connection, &failure))?;
     if sources.is_empty() {
-        let otherwise = if settings.check.is_some() {
+        let otherwise = if !settings.checks.is_empty() {
             "or --no-metrics to judge by --check alone"
         } else {
             "or --no-metrics with --check URL"
@@ -244,60 +349,4 @@ async fn metrics(connection: &Connection, settings: &Settings) -> Result<(), Ref
         )));
     }
     Ok(())
-}
-
-pub(super) fn client(settings: &Settings) -> Result<reqwest::Client, String> {
-    reqwest::Client::builder().timeout(settings.check_timeout).build().map_err(|error| error.to_string())
-}
-
-/// Several tries, as in the run itself: one lost packet is no verdict.
-pub(super) async fn probes(settings: &Settings) -> Result<(), String> {
-    let Some(url) = &settings.check else { return Ok(()) };
-    let http = client(settings)?;
-    let mut last = String::new();
-    for attempt in 0..PROBES {
-        if attempt > 0 {
-            tokio::time::sleep(settings.probe_every.min(Duration::from_secs(1))).await;
-        }
-        match probe(&http, url).await {
-            Ok(()) => return Ok(()),
-            Err(why) => last = why,
-        }
-    }
-    Err(format!("{PROBES} checks in a row failed: {last}"))
-}
-
-/// One probe; only a 2xx answer is well.
-pub(super) async fn probe(http: &reqwest::Client, url: &str) -> Result<(), String> {
-    let answer = http.get(url).send().await.map_err(|error| {
-        if error.is_timeout() {
-            format!("{url} does not answer in time")
-        } else {
-            format!("{url}: {}", innermost(&error))
-        }
-    })?;
-    let status = answer.status();
-    if status.is_success() { Ok(()) } else { Err(format!("{url} answers HTTP {status}")) }
-}
-
-/// Probes until cancelled.
-pub(super) fn probing(
-    settings: &Settings,
-    cancel: CancellationToken,
-) -> tokio::sync::mpsc::Receiver<Result<(), String>> {
-    let (sender, receiver) = tokio::sync::mpsc::channel(8);
-    let (Some(url), Ok(http)) = (settings.check.clone(), client(settings)) else { return receiver };
-    let every = settings.probe_every.max(Duration::from_millis(50));
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(every) => {}
-                () = cancel.cancelled() => return,
-            }
-            if sender.send(probe(&http, &url).await).await.is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }

@@ -19,7 +19,7 @@ fn route(refs: &Value) -> Value {
 fn claimed(refs: &Value, steps: &[f64]) -> (Value, Pair, Record) {
     let mut route = route(refs);
     let pair = weights::pair(&route, Some(1), Some("v1"), Some("v2")).unwrap();
-    let record = begin(&route, &pair, steps, "id", "me", "cfg").unwrap();
+    let record = begin(&route, &pair, steps, None, ["id", "me", "cfg"]).unwrap();
     let claim = claim(&route, NAME, &record);
     json_patch::merge(&mut route, &claim);
     (route, pair, record)
@@ -55,7 +55,7 @@ fn a_step_changes_two_weights_and_the_annotation_and_a_rollback_all_of_it() {
     let refs = json!([{"name": "v1", "port": 80, "weight": 100}, {"name": "v2", "port": 80, "weight": 0}]);
     let (mut now, _, mut record) = claimed(&refs, &[5.0, 10.0]);
     let before = now.clone();
-    run(&mut now, &mut record, Goal::Step(5.0));
+    run(&mut now, &mut record, Goal::Step(Stage::Weight(5.0)));
     let mut expected = before;
     expected["spec"]["rules"][1]["backendRefs"][0]["weight"] = json!(95);
     expected["spec"]["rules"][1]["backendRefs"][1]["weight"] = json!(5);
@@ -73,11 +73,11 @@ fn a_failed_canary_gets_nothing_and_a_stopped_one_what_it_had() {
     let refs = json!([{"name": "v1", "weight": 9}, {"name": "v2", "weight": 1}]);
     let (start, _, first) = claimed(&refs, &[20.0]);
     let (mut now, mut record) = (start.clone(), first.clone());
-    run(&mut now, &mut record, Goal::Step(20.0));
+    run(&mut now, &mut record, Goal::Step(Stage::Weight(20.0)));
     run(&mut now, &mut record, Goal::Stable);
     assert_eq!((weight(&now, 0), weight(&now, 1)), (json!(10), json!(0)));
     let (mut now, mut record) = (start, first);
-    run(&mut now, &mut record, Goal::Step(20.0));
+    run(&mut now, &mut record, Goal::Step(Stage::Weight(20.0)));
     run(&mut now, &mut record, Goal::Original);
     assert_eq!((weight(&now, 0), weight(&now, 1)), (json!(9), json!(1)));
 }
@@ -87,7 +87,7 @@ fn coarse_weights_are_multiplied_for_the_whole_rule_and_put_back() {
     let refs = json!([{"name": "v1"}, {"name": "v2", "weight": 1}, {"name": "v3", "weight": 2}]);
     let (mut now, _, mut record) = claimed(&refs, &[5.0]);
     let before = now.clone();
-    run(&mut now, &mut record, Goal::Step(5.0));
+    run(&mut now, &mut record, Goal::Step(Stage::Weight(5.0)));
     let of = |index| weight(&now, index).as_u64().unwrap();
     assert_eq!(of(1) * 20, of(0) + of(1));
     assert_eq!(of(2), of(0) + of(1), "the third backend keeps its half");
@@ -99,7 +99,7 @@ fn coarse_weights_are_multiplied_for_the_whole_rule_and_put_back() {
 fn nothing_is_written_on_another_object_generation_record_or_weight() {
     let refs = json!([{"name": "v1", "weight": 100}, {"name": "v2", "weight": 0}]);
     let (now, pair, record) = claimed(&refs, &[5.0]);
-    let write = write(&now, NAME, &pair, &record, Goal::Step(5.0)).unwrap();
+    let write = write(&now, NAME, &pair, &record, Goal::Step(Stage::Weight(5.0))).unwrap();
     let edits: [fn(&mut Value); 5] = [
         |route| route["metadata"]["uid"] = json!("other"),
         |route| route["metadata"]["generation"] = json!(9),
@@ -136,13 +136,13 @@ proptest! {
     fn no_walk_through_a_run_ever_leaves_the_pair_at_zero_or_moves_others(
         stable in 0_u64..300, canary in 0_u64..300, other in 0_u64..300,
         goals in prop::collection::vec(prop_oneof![
-            (0.1_f64..=100.0).prop_map(|p| Goal::Step((p * 10.0).round() / 10.0)),
+            (0.1_f64..=100.0).prop_map(|p| Goal::Step(Stage::Weight((p * 10.0).round() / 10.0))),
         ], 1..6),
         last in prop_oneof![Just(Goal::Stable), Just(Goal::Original), Just(Goal::Finish)],
     ) {
         prop_assume!(stable + canary > 0);
         let refs = json!([{"name": "v1", "weight": stable}, {"name": "o", "weight": other}, {"name": "v2", "weight": canary}]);
-        let percents: Vec<f64> = goals.iter().map(|goal| if let Goal::Step(p) = goal { *p } else { 0.0 }).collect();
+        let percents: Vec<f64> = goals.iter().map(|goal| if let Goal::Step(Stage::Weight(p)) = goal { *p } else { 0.0 }).collect();
         let (mut now, _, mut record) = claimed(&refs, &percents);
         let before = now.clone();
         let share = |route: &Value| {
@@ -154,7 +154,7 @@ proptest! {
             let write = run(&mut now, &mut record, goal);
             prop_assert!(write.stable + write.canary > 0);
             prop_assert!((share(&now).0 - others).abs() < 1e-9);
-            if let Goal::Step(percent) = goal {
+            if let Goal::Step(Stage::Weight(percent)) = goal {
                 prop_assert!((share(&now).1 - percent).abs() <= 0.11);
             }
         }
