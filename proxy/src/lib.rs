@@ -1,9 +1,11 @@
 //! gwproxy: a Gateway API implementation whose metrics separate every route, rule and backend.
 //!
-//! Public are the [`contract`] with whoever watches it and the functions that start it.
+//! Public are the [`contract`] with whoever watches it, the functions that start it, and
+//! what would serve, asked offline ([`prove`]).
 
 pub mod contract;
 pub mod local;
+pub mod prove;
 pub mod start;
 
 mod admin;

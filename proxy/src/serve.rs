@@ -22,7 +22,7 @@ use crate::{
 mod accesslog;
 mod body;
 mod drain;
-mod filter;
+pub(crate) mod filter;
 mod forward;
 mod hello;
 mod http;

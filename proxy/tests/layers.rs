@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Room, and what it may not name.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("contract", &["crate", "kube", "tokio", "hyper", "k8s_openapi"]),
     ("types", &["kube", "tokio", "hyper"]),
     ("table", &["kube", "k8s_openapi", "tokio", "hyper", "crate::compile", "crate::serve", "crate::resources"]),
@@ -17,6 +17,7 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
     ("metrics", &["kube", "k8s_openapi", "tokio", "crate::serve", "crate::compile"]),
     ("local", &["crate::compile", "crate::serve", "crate::table", "crate::status", "crate::resources"]),
     ("provision", &["kube", "tokio", "hyper", "crate::serve"]),
+    ("prove", &["kube", "tokio", "hyper", "crate::local", "crate::status", "crate::start"]),
     ("resources", &["crate::serve", "crate::status", "crate::compile"]),
 ];
 
