@@ -1,10 +1,11 @@
 //! gwproxy: a Gateway API implementation whose metrics separate every route, rule and backend.
 //!
 //! Public are the [`contract`] with whoever watches it, the functions that start it, and
-//! [`validate`], which needs neither an API nor a socket.
+//! what would serve, asked offline ([`prove`], [`validate`]).
 
 pub mod contract;
 pub mod local;
+pub mod prove;
 pub mod start;
 pub mod validate;
 

@@ -24,7 +24,7 @@ mod answer;
 mod body;
 mod dial;
 mod drain;
-mod filter;
+pub(crate) mod filter;
 mod forward;
 mod hello;
 mod http;

@@ -3,6 +3,6 @@
 pub mod conditions;
 pub mod features;
 pub mod infrastructure;
-mod policies;
 mod pace;
+mod policies;
 pub mod write;

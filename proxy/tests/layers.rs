@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Room, and what it may not name.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &[&str]); 11] = [
     ("contract", &["crate", "kube", "tokio", "hyper", "k8s_openapi"]),
     ("types", &["kube", "tokio", "hyper"]),
     ("table", &["kube", "k8s_openapi", "tokio", "hyper", "crate::compile", "crate::serve", "crate::resources"]),
@@ -18,6 +18,7 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("local", &["crate::compile", "crate::serve", "crate::table", "crate::status", "crate::resources"]),
     ("provision", &["kube", "tokio", "hyper", "crate::serve"]),
     ("validate", &["kube", "tokio", "hyper", "crate::serve", "crate::status"]),
+    ("prove", &["kube", "tokio", "hyper", "crate::local", "crate::status", "crate::start"]),
     ("resources", &["crate::serve", "crate::status", "crate::compile"]),
 ];
 

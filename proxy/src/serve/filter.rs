@@ -7,7 +7,7 @@ use http::{
 
 use crate::table::{HeaderEdits, PathEdit, Redirect, Rewrite};
 
-pub(super) fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
+pub(crate) fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
     for (name, value) in &edits.set {
         headers.insert(name, value.clone());
     }
@@ -20,7 +20,7 @@ pub(super) fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
 }
 
 /// `matched` is the length of the prefix that the rule took, without trailing slash.
-pub(super) fn edited_path(edit: &PathEdit, path: &str, matched: usize) -> String {
+pub(crate) fn edited_path(edit: &PathEdit, path: &str, matched: usize) -> String {
     match edit {
         PathEdit::Full(full) if full.is_empty() => "/".to_owned(),
         PathEdit::Full(full) => full.clone(),
@@ -39,7 +39,7 @@ pub(super) fn edited_path(edit: &PathEdit, path: &str, matched: usize) -> String
     }
 }
 
-pub(super) fn rewrite(rewrite: &Rewrite, uri: &mut Uri, headers: &mut HeaderMap, matched: usize) {
+pub(crate) fn rewrite(rewrite: &Rewrite, uri: &mut Uri, headers: &mut HeaderMap, matched: usize) {
     if let Some(hostname) = &rewrite.hostname
         && let Ok(value) = HeaderValue::from_str(hostname.as_str())
     {
@@ -64,7 +64,7 @@ pub(super) fn rewrite(rewrite: &Rewrite, uri: &mut Uri, headers: &mut HeaderMap,
 }
 
 /// Value of `location`; `host` comes without port, `port` is the listener's.
-pub(super) fn location(redirect: &Redirect, tls: bool, host: &str, port: u16, uri: &Uri, matched: usize) -> String {
+pub(crate) fn location(redirect: &Redirect, tls: bool, host: &str, port: u16, uri: &Uri, matched: usize) -> String {
     let own = if tls { "https" } else { "http" };
     let scheme = redirect.scheme.unwrap_or(own);
     let default = if scheme == "https" { 443 } else { 80 };
