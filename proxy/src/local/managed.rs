@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use self::owners::Owners;
 use self::set::Set;
-use self::shape::Shape;
+pub(super) use self::shape::{Patching, Scalar, Shape};
 use self::update::{Conflict, Context};
 use super::admit::Admit;
 use super::kinds::Kind;
@@ -121,6 +121,10 @@ impl Write {
             self.within(|context| context.update(&mut owners, &live, &new, &self.manager));
         }
         settle(old, object, owners.write());
+    }
+
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// Takes out the nulls of kinds with a Go type, which has none.

@@ -8,6 +8,7 @@ use serde_saphyr::DuplicateKeyPolicy;
 
 use super::go;
 use super::kinds::Kind;
+use super::managed::Shape;
 use super::status::StatusError;
 
 /// More operations than a kube-apiserver takes.
@@ -67,12 +68,12 @@ impl Patch {
         }
     }
 
-    pub(super) fn patched(&self, kind: &Kind, mut object: Value) -> Result<Value, StatusError> {
+    pub(super) fn patched(&self, shape: &Shape, mut object: Value) -> Result<Value, StatusError> {
         match &self.0 {
             Err(error) => return Err(error.clone()),
             Ok(Body::Json(operations)) => json::apply(operations, &mut object)?,
             Ok(Body::Merge(patch)) => json_patch::merge(&mut object, patch),
-            Ok(Body::Strategic(Some(patch))) => strategic::merge(&kind.kind, &mut object, patch)?,
+            Ok(Body::Strategic(Some(patch))) => strategic::merge(shape, &mut object, patch)?,
             Ok(Body::Strategic(None) | Body::Apply(_)) => {}
         }
         Ok(object)

@@ -6,7 +6,7 @@ mod verbs;
 mod watches;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use kube::api::{Api as KubeApi, DynamicObject, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -21,6 +21,11 @@ use super::*;
 struct Rule;
 
 impl Admit for Rule {
+    fn schema(&self, group: &str, kind: &str) -> Option<Value> {
+        static SCHEMAS: LazyLock<schema::Schemas> = LazyLock::new(|| schema::Schemas::new().unwrap());
+        (group != "gateway.networking.k8s.io").then(|| Admit::schema(&*SCHEMAS, group, kind)).flatten()
+    }
+
     fn admit(&self, group: &str, _: &str, object: &mut Value, _: Option<&Value>) -> Admitted {
         let mut admitted = Admitted::default();
         if group != "gateway.networking.k8s.io" {

@@ -163,9 +163,10 @@ impl Resources {
         }
         let owned = target.clone();
         let url_name = name.to_owned();
+        let write = self.write(target, status, &options);
         self.replace(target, name, status, options, move |old| {
             let uid = old["metadata"]["uid"].clone();
-            let new = patch.patched(&owned.kind, old)?;
+            let new = patch.patched(write.shape(), old)?;
             check_name(&new, &url_name)?;
             check_uid(&owned.kind, &new, &uid)?;
             check_type(&owned, &new)?;

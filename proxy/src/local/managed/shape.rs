@@ -7,16 +7,18 @@ use std::sync::{Arc, LazyLock};
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scalar {
+pub(in crate::local) enum Scalar {
     Text,
     Number,
+    /// A number of 64 bits.
+    Long,
     Boolean,
     Any,
 }
 
 /// How the items of a list are told apart.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Items {
+pub(in crate::local) enum Items {
     /// Not at all: the list is one value.
     Atomic,
     /// Plain values, each once.
@@ -25,8 +27,18 @@ pub(super) enum Items {
     Keys(Vec<(String, Option<Value>)>),
 }
 
+/// What a strategic merge patch does to a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::local) enum Patching {
+    Replace,
+    /// Merges plain values, each once.
+    Set,
+    /// Merges items by this field.
+    By(String),
+}
+
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Shape {
+pub(in crate::local) enum Shape {
     Scalar(Scalar),
     Map {
         fields: BTreeMap<String, Arc<Shape>>,
@@ -37,6 +49,7 @@ pub(super) enum Shape {
     List {
         each: Arc<Shape>,
         items: Items,
+        patch: Patching,
     },
     /// By the value itself: lists are one value, maps are not.
     Any,
@@ -75,7 +88,7 @@ static METADATA: LazyLock<Arc<Shape>> = LazyLock::new(|| {
 
 impl Shape {
     /// The shape of whole objects of a kind with this OpenAPI schema, or with none.
-    pub(super) fn of_object(schema: Option<&Value>) -> Self {
+    pub(in crate::local) fn of_object(schema: Option<&Value>) -> Self {
         let (mut fields, each, atomic) = match schema.map(Self::of) {
             Some(Self::Map { fields, each, atomic }) => (fields, each, atomic),
             _ => (BTreeMap::new(), Some(Arc::new(Self::Any)), false),
@@ -106,6 +119,7 @@ impl Shape {
         let inner = |schema: &Value| Arc::new(Self::at(schema, depth + 1));
         match schema["type"].as_str() {
             Some("string") => Self::Scalar(Scalar::Text),
+            Some("integer") if schema["format"] == "int64" => Self::Scalar(Scalar::Long),
             Some("integer" | "number") => Self::Scalar(Scalar::Number),
             Some("boolean") => Self::Scalar(Scalar::Boolean),
             Some("array") => Self::list(schema, inner(&schema["items"])),
@@ -150,11 +164,16 @@ impl Shape {
             (None, None) if merged => Items::Set,
             _ => Items::Atomic,
         };
-        Self::List { each, items }
+        let patch = match schema["x-kubernetes-patch-merge-key"].as_str() {
+            Some(key) if merged => Patching::By(key.to_owned()),
+            None if merged => Patching::Set,
+            _ => Patching::Replace,
+        };
+        Self::List { each, items, patch }
     }
 
     /// The shape of one field of a map.
-    pub(super) fn field(&self, name: &str) -> Option<&Shape> {
+    pub(in crate::local) fn field(&self, name: &str) -> Option<&Shape> {
         match self {
             Self::Map { fields, each, .. } => fields.get(name).or(each.as_ref()).map(|shape| &**shape),
             Self::Any => Some(self),

@@ -20,7 +20,7 @@ impl<'a> Atom<'a> {
     pub(super) fn of(shape: &'a Shape, value: Option<&Value>) -> Self {
         match (shape, value) {
             (Shape::Scalar(scalar), _) => Self::Scalar(*scalar),
-            (Shape::List { each, items }, _) => Self::List { each, items },
+            (Shape::List { each, items, .. }, _) => Self::List { each, items },
             (Shape::Map { atomic, .. }, _) => Self::Map { shape, atomic: *atomic },
             (Shape::Any, Some(Value::Array(_))) => Self::List { each: shape, items: &Items::Atomic },
             (Shape::Any, None | Some(Value::Null | Value::Object(_))) => Self::Map { shape, atomic: false },
@@ -294,7 +294,7 @@ fn not_scalar(scalar: Scalar, value: &Value) -> Option<String> {
             };
             Some(format!("expected string, got &value.valueUnstructured{{Value:{shown}}}"))
         }
-        Scalar::Number if !value.is_number() => {
+        Scalar::Number | Scalar::Long if !value.is_number() => {
             let kind = match value {
                 Value::String(_) => "string",
                 Value::Bool(_) => "bool",
