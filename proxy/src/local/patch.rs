@@ -78,6 +78,14 @@ impl Patch {
         }
         Ok(object)
     }
+
+    /// What is shown of a patch whose outcome is not accepted.
+    pub(super) fn shown(&self, outcome: &Value) -> String {
+        match &self.0 {
+            Ok(Body::Strategic(patch)) => go::shown(&Value::Object(patch.clone().unwrap_or_default())),
+            _ => outcome.to_string(),
+        }
+    }
 }
 
 /// The fields of a patch that is an object; `null` is none.

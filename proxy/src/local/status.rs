@@ -210,6 +210,17 @@ impl StatusError {
         Self::refused(group, options, &format!("{options}.{group}"), "", errors)
     }
 
+    /// A patch whose outcome is no object of the kind.
+    pub(super) fn invalid_patch(patch: &str, why: &str) -> Self {
+        let message = format!("Invalid value: {}: {why}", super::go::quoted(patch));
+        let error = FieldError { field: "patch".into(), kind: FieldErrorKind::Invalid, message };
+        let mut refused = Self::refused("", "", "", "", &[error]);
+        if let Some(details) = refused.0.details.as_mut().and_then(Value::as_object_mut) {
+            details.retain(|field, _| field == "causes");
+        }
+        refused
+    }
+
     fn refused(group: &str, kind: &str, qualified: &str, name: &str, errors: &[FieldError]) -> Self {
         let causes: Vec<Value> = errors
             .iter()

@@ -17,7 +17,7 @@ use super::selector::Selector;
 use super::status::{self, StatusError};
 use super::store::{Key, Store, Txn};
 use super::{limits, names};
-use check::{check_name, check_uid};
+use check::{check_name, check_uid, decode, read_as, refuse_unknown};
 use remove::Deleted;
 pub use remove::Propagation;
 pub(super) use remove::remove_content;
@@ -99,9 +99,9 @@ impl Resources {
         let write = self.write(target, false, options);
         let mut body = body;
         let mut unknown = decode(&*self.admit, target, &mut body, options)?;
+        write.settle_nulls(&mut body);
         let sent = body.clone();
         let mut object = fresh(target, body)?;
-        write.settle_nulls(&mut object);
         check_namespace(txn, kind, namespace, name_of(&object))?;
         if kind.ephemeral {
             unknown.extend(accept(&*self.admit, kind, txn, &mut object, None, options)?);
@@ -147,7 +147,13 @@ impl Resources {
     ) -> Result<Written, StatusError> {
         check_name(&body, name)?;
         check_type(target, &body)?;
-        self.replace(target, name, status, options, move |_| Ok(body)).await
+        let (admit, owned, asked) = (self.admit.clone(), target.clone(), options.clone());
+        self.replace(target, name, status, options, move |_| {
+            let mut body = body;
+            let unknown = decode(&*admit, &owned, &mut body, &asked)?;
+            Ok((body, unknown))
+        })
+        .await
     }
 
     pub async fn patch(
@@ -161,16 +167,19 @@ impl Resources {
         if let Some(config) = patch.applied() {
             return self.apply(target, name, status, config.clone(), options).await;
         }
-        let owned = target.clone();
+        let (admit, owned, asked) = (self.admit.clone(), target.clone(), options.clone());
         let url_name = name.to_owned();
         let write = self.write(target, status, &options);
         self.replace(target, name, status, options, move |old| {
             let uid = old["metadata"]["uid"].clone();
-            let new = patch.patched(write.shape(), old)?;
+            let mut new = patch.patched(write.shape(), old)?;
+            let sent = new.clone();
+            let unknown = read_as(&*admit, &owned, &mut new, &asked)
+                .map_err(|why| StatusError::invalid_patch(&patch.shown(&sent), &why))?;
             check_name(&new, &url_name)?;
             check_uid(&owned.kind, &new, &uid)?;
             check_type(&owned, &new)?;
-            Ok(new)
+            Ok((new, unknown))
         })
         .await
     }
@@ -184,7 +193,7 @@ impl Resources {
         change: F,
     ) -> Result<Written, StatusError>
     where
-        F: FnOnce(Value) -> Result<Value, StatusError> + Send + 'static,
+        F: FnOnce(Value) -> Result<(Value, Vec<String>), StatusError> + Send + 'static,
     {
         let (this, target, own) = (self.clone(), target.clone(), target);
         let dry_run = options.dry_run;
@@ -192,8 +201,9 @@ impl Resources {
         let change = move |txn: &mut Txn<'_>| {
             let Target { kind, version, .. } = &target;
             let old = txn.get(&key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
-            let object = change(as_version(&old, kind, version))?;
-            this.replace_in(txn, &target, &key, status, object, None, &options)
+            let (object, unknown) = change(as_version(&old, kind, version))?;
+            let written = this.replace_in(txn, &target, &key, status, object, None, &options)?;
+            Ok(Written { unknown: [unknown, written.unknown].concat(), ..written })
         };
         self.write_all(own, dry_run, change).await
     }
@@ -213,17 +223,16 @@ impl Resources {
         let Target { kind, version, .. } = target;
         let old = txn.get(key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
         let write = self.write(target, status, options);
-        let mut unknown = decode(&*self.admit, target, &mut object, options)?;
+        write.settle_nulls(&mut object);
         let sent = object.clone();
         check_revision(kind, &key.name, &object, &old)?;
-        write.settle_nulls(&mut object);
         retain(target, &mut object, &old, status)?;
         let mut errors = names::check_update(&object, &old);
         errors.extend(names::check(kind, &object));
         if !errors.is_empty() {
             return Err(StatusError::invalid(kind, &key.name, &errors));
         }
-        unknown.extend(accept(&*self.admit, kind, txn, &mut object, Some(&old), options)?);
+        let unknown = accept(&*self.admit, kind, txn, &mut object, Some(&old), options)?;
         count_generation(kind, &mut object, &old);
         match owners {
             Some(owners) => managed::settle(Some(&old), &mut object, owners),
@@ -544,34 +553,6 @@ fn retain(target: &Target, object: &mut Value, old: &Value, status: bool) -> Res
     }
     drop_empty(metadata);
     Ok(())
-}
-
-/// Reads the body as its kind. Returns the paths of fields that were dropped.
-fn decode(
-    admit: &dyn Admit,
-    target: &Target,
-    body: &mut Value,
-    options: &WriteOptions,
-) -> Result<Vec<String>, StatusError> {
-    let Target { kind, version, .. } = target;
-    let unknown = admit
-        .decode(&kind.group, version, &kind.kind, body)
-        .map_err(|why| StatusError::bad_request(format!("{}: {why}", unhandled(kind, version))))?;
-    refuse_unknown(kind, version, &unknown, options)?;
-    Ok(unknown)
-}
-
-fn unhandled(kind: &Kind, version: &str) -> String {
-    format!("{} in version {version:?} cannot be handled as a {}", kind.kind, kind.kind)
-}
-
-fn refuse_unknown(kind: &Kind, version: &str, unknown: &[String], options: &WriteOptions) -> Result<(), StatusError> {
-    if options.validation != FieldValidation::Strict || unknown.is_empty() {
-        return Ok(());
-    }
-    let fields: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-    let why = format!("{}: strict decoding error: {}", unhandled(kind, version), fields.join(", "));
-    Err(StatusError::bad_request(why))
 }
 
 /// The kind's own rules, then its schema. Returns the paths of fields that were dropped.

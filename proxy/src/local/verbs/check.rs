@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::name_of;
-use crate::local::admit::{FieldError, FieldErrorKind};
+use super::{FieldValidation, Target, WriteOptions, name_of};
+use crate::local::admit::{Admit, FieldError, FieldErrorKind};
 use crate::local::kinds::Kind;
 use crate::local::status::StatusError;
 
@@ -32,4 +32,50 @@ pub(super) fn check_uid(kind: &Kind, object: &Value, uid: &Value) -> Result<(), 
         message: format!("Invalid value: {sent}: field is immutable"),
     };
     Err(StatusError::invalid(kind, name_of(object), &[error.clone(), error]))
+}
+
+/// Reads a body as its kind. Returns the paths of unknown fields, which are dropped.
+pub(super) fn decode(
+    admit: &dyn Admit,
+    target: &Target,
+    body: &mut Value,
+    options: &WriteOptions,
+) -> Result<Vec<String>, StatusError> {
+    let Target { kind, version, .. } = target;
+    read_as(admit, target, body, options)
+        .map_err(|why| StatusError::bad_request(format!("{}: {why}", unhandled(kind, version))))
+}
+
+/// The same, where whoever reads it tells why it cannot be read.
+pub(super) fn read_as(
+    admit: &dyn Admit,
+    target: &Target,
+    body: &mut Value,
+    options: &WriteOptions,
+) -> Result<Vec<String>, String> {
+    let Target { kind, version, .. } = target;
+    let unknown = admit.decode(&kind.group, version, &kind.kind, body)?;
+    strict(&unknown, options)?;
+    Ok(unknown)
+}
+
+fn strict(unknown: &[String], options: &WriteOptions) -> Result<(), String> {
+    if options.validation != FieldValidation::Strict || unknown.is_empty() {
+        return Ok(());
+    }
+    let fields: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    Err(format!("strict decoding error: {}", fields.join(", ")))
+}
+
+fn unhandled(kind: &Kind, version: &str) -> String {
+    format!("{} in version {version:?} cannot be handled as a {}", kind.kind, kind.kind)
+}
+
+pub(super) fn refuse_unknown(
+    kind: &Kind,
+    version: &str,
+    unknown: &[String],
+    options: &WriteOptions,
+) -> Result<(), StatusError> {
+    strict(unknown, options).map_err(|why| StatusError::bad_request(format!("{}: {why}", unhandled(kind, version))))
 }
