@@ -23,6 +23,7 @@ mod certificates;
 mod classes;
 mod conflicts;
 mod filters;
+mod frontend;
 mod gateways;
 mod grants;
 mod hostnames;

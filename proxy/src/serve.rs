@@ -22,6 +22,7 @@ use crate::{
 mod accesslog;
 mod answer;
 mod body;
+mod clients;
 mod dial;
 mod drain;
 pub(crate) mod filter;

@@ -89,6 +89,16 @@ pub struct Listener {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
     pub certificates: Vec<CertificatePem>,
+    /// What clients have to show; `None` is nothing.
+    pub clients: Option<Arc<ClientAuth>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// PEM of the authorities whose certificates are good.
+    pub bundles: Vec<Arc<[u8]>>,
+    /// Clients without a good certificate are turned away; else they are asked and let in.
+    pub required: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use super::{
     Addresses, ClassVerdict, GatewayVerdict, ListenerSetVerdict, Verdict,
+    authorities::Authorities,
     backends::Client,
     certificates::{Certificates, Memory},
     classes,
     conflicts::{self, Sockets},
+    frontend::Frontend,
     grants::Grants,
     listeners::{ListenerPlan, Owner},
     sets::{self, SetPlan},
@@ -15,6 +17,7 @@ use super::{
 };
 use crate::{
     resources::Set,
+    table::Protocol,
     types::{Gateway, Key, ListenerSet},
 };
 
@@ -49,6 +52,7 @@ pub fn plan<'a>(
     let mut ours: Vec<_> = set.gateways.iter().filter(|(_, gateway)| served(gateway)).collect();
     ours.sort_by_key(|(key, gateway)| (super::created(&gateway.metadata), *key));
     let mut certificates = Certificates::new(set, grants, memory);
+    let mut authorities = Authorities::new(set);
     let mut sockets = Sockets::default();
     let mut sets = sets::by_gateway(set);
     let plans = ours
@@ -59,6 +63,7 @@ pub fn plan<'a>(
             for (key, set_object) in sets.remove(key).unwrap_or_default() {
                 plan.take_up(set, key, set_object, &mut certificates);
             }
+            plan.ask_clients(grants, &mut authorities);
             for listener in plan.listeners.iter_mut().filter(|listener| listener.is_accepted()) {
                 sockets.claim(listener, plan.addresses);
             }
@@ -120,6 +125,19 @@ impl<'a> GatewayPlan<'a> {
         plan
     }
 
+    fn frontend(&self) -> Frontend<'a> {
+        Frontend::new(self.key, self.gateway.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref()))
+    }
+
+    fn ask_clients(&mut self, grants: &Grants<'_>, authorities: &mut Authorities<'_>) {
+        let frontend = self.frontend();
+        for listener in &mut self.listeners {
+            if listener.protocol == Some(Protocol::Https) {
+                listener.ask_clients(frontend.on(listener.spec.port, grants, authorities));
+            }
+        }
+    }
+
     /// What keeps the whole Gateway off the network.
     fn kept_off(&self) -> Result<(), Problem> {
         if let Some(problem) = &self.not_accepted {
@@ -162,7 +180,12 @@ impl<'a> GatewayPlan<'a> {
             Ok(()) => Verdict::yes(condition::RESOLVED_REFS, reason::RESOLVED_REFS, "all references resolve"),
             Err(problem) => Verdict::no(condition::RESOLVED_REFS, problem.reason, problem.message.clone()),
         });
-        let conditions = [self.accepted(), self.programmed(&kept_off)].into_iter().chain(resolved).collect();
+        let insecure = self.frontend().is_insecure().then(|| {
+            let message = "clients are let in whose certificate is missing or wrong: see spec.tls.frontend";
+            Verdict::yes(condition::INSECURE_FRONTEND_VALIDATION_MODE, reason::CONFIGURATION_CHANGED, message)
+        });
+        let conditions = [self.accepted(), self.programmed(&kept_off)].into_iter().chain(resolved).chain(insecure);
+        let conditions = conditions.collect();
         let attached = self.sets.iter().filter(|set| self.takes(set)).count();
         let asked = attached > 0 || self.gateway.spec.allowed_listeners.is_some();
         GatewayVerdict {

@@ -9,6 +9,7 @@ use std::{
 use super::{
     ListenerVerdict, Verdict,
     certificates::Certificates,
+    frontend::Asked,
     hostnames,
     verdict::{Problem, condition, reason, told},
 };
@@ -168,7 +169,22 @@ impl<'a> ListenerPlan<'a> {
         if usable.is_empty() {
             self.unservable = Some("no certificate can be used".to_owned());
         } else {
-            self.tls = Some(Arc::new(ServerTls { certificates: usable }));
+            self.tls = Some(Arc::new(ServerTls { certificates: usable, clients: None }));
+        }
+    }
+
+    /// An HTTPS listener asks its clients for what the Gateway wants on its port.
+    pub fn ask_clients(&mut self, asked: Asked) {
+        self.unresolved.extend(asked.unresolved);
+        match asked.clients {
+            Ok(clients) => {
+                if let (Some(tls), true) = (&mut self.tls, clients.is_some()) {
+                    Arc::make_mut(tls).clients = clients;
+                }
+            }
+            Err(problem) => {
+                self.not_accepted.get_or_insert(problem);
+            }
         }
     }
 

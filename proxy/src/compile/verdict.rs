@@ -8,6 +8,7 @@ pub mod condition {
     pub const RESOLVED_REFS: &str = "ResolvedRefs";
     pub const CONFLICTED: &str = "Conflicted";
     pub const PARTIALLY_INVALID: &str = "PartiallyInvalid";
+    pub const INSECURE_FRONTEND_VALIDATION_MODE: &str = "InsecureFrontendValidationMode";
     pub const SUPPORTED_VERSION: &str = "SupportedVersion";
 }
 
@@ -48,8 +49,10 @@ pub mod reason {
     // BackendTLSPolicy, and the same words on listeners
     pub const CONFLICTED: &str = "Conflicted";
     pub const INVALID_CA_CERTIFICATE_REF: &str = "InvalidCACertificateRef";
+    pub const INVALID_CA_CERTIFICATE_KIND: &str = "InvalidCACertificateKind";
     pub const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
-    // Gateway: towards backends
+    // Gateway: towards clients, and towards backends
+    pub const CONFIGURATION_CHANGED: &str = "ConfigurationChanged";
     pub const INVALID_CLIENT_CERTIFICATE_REF: &str = "InvalidClientCertificateRef";
 }
 

@@ -209,7 +209,7 @@ impl Accepted {
 
 async fn https(stream: TcpStream, settings: Arc<tls::Settings>, accepted: Accepted) {
     let stream = Rewound::new(Bytes::new(), stream);
-    if let Some(stream) = accepted.handshake(tls::accept(&settings.http, stream)).await {
+    if let Some(stream) = accepted.handshake(tls::accept_http(&settings, stream)).await {
         http::serve_tls(stream, accepted.http(true)).await;
     }
 }
@@ -231,7 +231,7 @@ async fn by_server_name(stream: TcpStream, settings: Option<Arc<tls::Settings>>,
     let terminating = settings.filter(|_| listener.tls.is_some());
     match (listener.protocol, terminating) {
         (Protocol::Https, Some(settings)) => {
-            if let Some(stream) = accepted.handshake(tls::accept(&settings.http, stream)).await {
+            if let Some(stream) = accepted.handshake(tls::accept_http(&settings, stream)).await {
                 http::serve_tls(stream, accepted.http(true)).await;
             }
         }

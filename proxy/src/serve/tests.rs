@@ -29,8 +29,12 @@ use crate::{
     types::Key,
 };
 
+mod backend_tls;
+mod cors;
+mod grpc;
 mod lifecycle;
 mod requests;
+mod retry;
 mod streams;
 
 /// A port that was free a moment ago.
@@ -92,7 +96,7 @@ fn rule(outcome: Outcome) -> Rule {
         timeouts: Timeouts::default(),
         retry: None,
         outcome,
-        series: Registry::new(1).series(SeriesKey::default()),
+        series: Registry::new(2).series(SeriesKey::default()),
     }
 }
 

@@ -4,26 +4,28 @@ use std::{collections::HashMap, sync::Arc};
 
 use rustls::{
     ServerConfig,
-    crypto::aws_lc_rs,
-    server::{ClientHello, ResolvesServerCert},
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{Acceptor, ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 use x509_parser::{extensions::GeneralName, prelude::FromDer};
 
-use super::hello::Rewound;
+use super::{clients, hello::Rewound};
 use crate::{
     metrics::{CertificateExpiry, ListenerLabels},
-    table::{Bind, CertificatePem, HostMap, Listener, ServerTls},
+    table::{Bind, CertificatePem, ClientAuth, HostMap, Listener, ServerTls},
 };
 
 /// Of one socket. Kept from table to table while its certificates stay, so that clients can
 /// resume their sessions.
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// For listeners that speak HTTP.
-    pub http: Arc<ServerConfig>,
+    /// For listeners that speak HTTP, by hostname: they may ask different things of clients.
+    http: HostMap<Arc<ServerConfig>>,
+    /// Where all of them ask for the same.
+    http_alike: Option<Arc<ServerConfig>>,
     /// For listeners that pass on what they decrypt: they choose no protocol by ALPN.
     pub bytes: Arc<ServerConfig>,
     /// What they were made from, by hostname.
@@ -96,18 +98,50 @@ pub(super) fn settings(bind: &Bind, before: Option<&Arc<Settings>>) -> Result<Ar
         let reason = if problems.is_empty() { "no listener names one".to_owned() } else { problems.join("; ") };
         return Err(reason);
     }
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Resolver { by_host }));
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
-    let bytes = Arc::new(config.clone());
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(Settings { http: Arc::new(config), bytes, source, expiries }))
+    let resolver = Arc::new(Resolver { by_host });
+    let bytes = Arc::new(config(None, &provider, &resolver)?);
+    let (mut http, mut made) = (HostMap::default(), Vec::<(Option<Arc<ClientAuth>>, Arc<ServerConfig>)>::new());
+    for (host, listener) in bind.listeners.iter() {
+        let clients = listener.tls.as_ref().and_then(|tls| tls.clients.clone());
+        let known = made.iter().find(|(asked, _)| *asked == clients).map(|(_, config)| Arc::clone(config));
+        let config = match known {
+            Some(config) => config,
+            None => {
+                let mut config = config(clients.as_deref(), &provider, &resolver)?;
+                config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+                let config = Arc::new(config);
+                made.push((clients, Arc::clone(&config)));
+                config
+            }
+        };
+        http.insert(&host, config);
+    }
+    let http_alike = match made.as_slice() {
+        [(_, only)] => Some(Arc::clone(only)),
+        _ => None,
+    };
+    Ok(Arc::new(Settings { http, http_alike, bytes, source, expiries }))
 }
 
-fn certificate(pem: &CertificatePem, provider: &rustls::crypto::CryptoProvider) -> Result<(Certificate, i64), String> {
+/// With tickets of its own: a session is not resumed where more is asked than where it began.
+fn config(
+    clients: Option<&ClientAuth>,
+    provider: &Arc<CryptoProvider>,
+    resolver: &Arc<Resolver>,
+) -> Result<ServerConfig, String> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(clients::verifier(clients, provider)?),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(resolver) as Arc<dyn ResolvesServerCert>);
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
+    Ok(config)
+}
+
+fn certificate(pem: &CertificatePem, provider: &CryptoProvider) -> Result<(Certificate, i64), String> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem.chain)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("tls.crt is not PEM: {error}"))?;
@@ -145,6 +179,19 @@ pub(super) type Stream = TlsStream<Rewound>;
 
 pub(super) async fn accept(config: &Arc<ServerConfig>, stream: Rewound) -> std::io::Result<Stream> {
     TlsAcceptor::from(Arc::clone(config)).accept(stream).await
+}
+
+/// For a listener that speaks HTTP.
+pub(super) async fn accept_http(settings: &Settings, stream: Rewound) -> std::io::Result<Stream> {
+    if let Some(config) = &settings.http_alike {
+        return accept(config, stream).await;
+    }
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let name = start.client_hello().server_name().unwrap_or_default().to_ascii_lowercase();
+    match settings.http.find(&name).next() {
+        Some(config) => start.into_stream(Arc::clone(config)).await,
+        None => Err(std::io::Error::other("no listener takes this server name")),
+    }
 }
 
 /// What the client chose by ALPN.

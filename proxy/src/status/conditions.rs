@@ -35,12 +35,13 @@ mod tests;
 const MESSAGE_MAX: usize = 32_768;
 
 /// Condition types that are ours to remove when no verdict has them any more; others stay.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     condition::ACCEPTED,
     condition::PROGRAMMED,
     condition::RESOLVED_REFS,
     condition::CONFLICTED,
     condition::PARTIALLY_INVALID,
+    condition::INSECURE_FRONTEND_VALIDATION_MODE,
     condition::SUPPORTED_VERSION,
     // Older releases of the Gateway API had these defaults.
     "Scheduled",

@@ -1,7 +1,7 @@
 //! `GatewayClass.status.supportedFeatures`: what conformance tests may expect of us.
 
 /// Sorted by name, as the API wants it. Names are those of the Gateway API's feature list.
-pub const SUPPORTED: [&str; 46] = [
+pub const SUPPORTED: [&str; 48] = [
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
     "GRPCRoute",
@@ -9,6 +9,8 @@ pub const SUPPORTED: [&str; 46] = [
     "Gateway",
     "GatewayAddressEmpty",
     "GatewayBackendClientCertificate",
+    "GatewayFrontendClientCertificateValidation",
+    "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayInfrastructurePropagation",

@@ -92,7 +92,11 @@ fn table(out: &mut String, table: &Table) -> std::fmt::Result {
         for (hostname, listener) in bind.listeners.iter() {
             let secrets: Vec<_> =
                 listener.tls.iter().flat_map(|tls| &tls.certificates).map(|one| one.secret.to_string()).collect();
-            let tls = if secrets.is_empty() { String::new() } else { format!(" tls {secrets:?}") };
+            let mut tls = if secrets.is_empty() { String::new() } else { format!(" tls {secrets:?}") };
+            if let Some(clients) = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref()) {
+                let count = clients.bundles.len();
+                write!(tls, " clients by {count} bundles, required {}", clients.required)?;
+            }
             writeln!(out, "    listener {}/{} {hostname:?}{tls}:", listener.gateway, listener.name)?;
             for (hostname, stream) in listener.streams.iter() {
                 let id = &stream.route;

@@ -131,7 +131,7 @@ pub(super) fn certificate(host: &str) -> (Arc<ServerTls>, rustls_pki_types::Cert
         chain: made.cert.pem().into_bytes(),
         key: made.signing_key.serialize_pem().into_bytes(),
     };
-    (Arc::new(ServerTls { certificates: vec![pem] }), made.cert.der().clone())
+    (Arc::new(ServerTls { certificates: vec![pem], clients: None }), made.cert.der().clone())
 }
 
 #[tokio::test]
