@@ -31,6 +31,9 @@ pub(super) const SEND_BUFFER: usize = 256 * 1024;
 /// Requests at a time on one HTTP/2 connection, where the endpoint allows as many; then
 /// another is opened, for one connection is one order of packets and one core of the endpoint.
 const STREAMS_MOST: usize = 100;
+/// Until the endpoint has said how many it allows: what it does not allow waits on this
+/// connection, however free the next one is.
+const STREAMS_FIRST: usize = 10;
 /// HTTP/2 connections to one endpoint, by one worker.
 const HTTP2_MOST: usize = 8;
 
@@ -260,11 +263,12 @@ async fn start_http2<I: Read + Write + Unpin + 'static>(io: I) -> Result<Connect
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
+        .initial_max_send_streams(STREAMS_FIRST)
         .keep_alive_interval(Duration::from_secs(20))
         .handshake(io)
         .await
         .map_err(|_| Failure::Connect)?;
-    let most = Rc::new(Cell::new(STREAMS_MOST));
+    let most = Rc::new(Cell::new(STREAMS_FIRST));
     let said = Rc::clone(&most);
     tokio::task::spawn_local(async move {
         let mut connection = pin!(connection);
