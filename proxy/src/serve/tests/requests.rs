@@ -368,3 +368,51 @@ async fn trailers_pass() {
     let body = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
 }
+
+#[tokio::test]
+async fn what_is_no_request_is_counted() {
+    let plane = Plane::with(|registry| vec![("", "/", forward(registry, &[free()]))]).await;
+    let huge = format!("GET / HTTP/1.1\r\nhost: h\r\nx: {}\r\n\r\n", "x".repeat(600 * 1024));
+    for (request, status) in [("NO HTTP AT ALL\r\n\r\n", "400"), (huge.as_str(), "431")] {
+        let mut stream = TcpStream::connect(plane.address).await.unwrap();
+        // The rest of what is too long may meet a closed connection.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(std::str::from_utf8(&head).unwrap(), format!("HTTP/1.1 {status}"));
+        drop(stream);
+        for _ in 0..100 {
+            if plane.registry.render().contains(&format!("code=\"{status}\"")) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(plane.count(&["gwproxy_requests_total", &format!("code=\"{status}\"")]).await, 1.0, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_tunnel_is_cut() {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = socket.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello";
+        stream.write_all(answer).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let options = ServeOptions { tunnel_idle: Duration::from_millis(100), ..options() };
+    let plane = Plane::on(options, |registry| vec![("", "/", forward(registry, &[address]))]).await;
+    let mut stream = TcpStream::connect(plane.address).await.unwrap();
+    let ask = b"GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    stream.write_all(ask).await.unwrap();
+    let mut all = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut all)).await;
+    read.expect("the tunnel ends").unwrap();
+    assert!(all.ends_with(b"hello"), "{}", String::from_utf8_lossy(&all));
+    assert_eq!(plane.count(&["gwproxy_response_bytes_total", "backend=\"web\""]).await, 5.0);
+}
