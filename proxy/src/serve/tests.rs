@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod lifecycle;
+mod proxied;
 mod requests;
 mod streams;
 
@@ -135,7 +136,7 @@ fn bind(
     };
     let mut listeners = HostMap::default();
     listeners.insert("", Arc::new(listener));
-    Arc::new(Bind { address, protocol, listeners, unmatched: series(registry, "", "") })
+    Arc::new(Bind { address, protocol, accept_proxy: false, listeners, unmatched: series(registry, "", "") })
 }
 
 struct Plane {
