@@ -9,6 +9,13 @@ pub const STATUS_MANAGER: &str = "gwproxy-status";
 /// implementation is not a Pod (host provisioner).
 pub const METRICS_URL_ANNOTATION: &str = "gwtop.dev/metrics-url";
 
+/// Annotation on a Gateway: ports whose connections begin with a PROXY header, such as `80,443`.
+/// One that does not is refused. Not for UDP.
+pub const ACCEPT_PROXY_ANNOTATION: &str = "gwtop.dev/accept-proxy-protocol";
+/// Annotation on a Service: connections of TCPRoutes and TLSRoutes to it begin with a PROXY header
+/// of this version, `v1` or `v2`.
+pub const SEND_PROXY_ANNOTATION: &str = "gwtop.dev/send-proxy-protocol";
+
 pub mod admin {
     pub const METRICS: &str = "/metrics";
     pub const READY: &str = "/readyz";

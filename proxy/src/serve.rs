@@ -32,6 +32,7 @@ mod http;
 mod listener;
 mod mirror;
 mod proxy;
+mod proxy_protocol;
 mod record;
 mod replay;
 mod request;

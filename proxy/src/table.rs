@@ -23,7 +23,7 @@ pub use hosts::HostMap;
 pub use pick::Picker;
 pub use route::{Found, RequestHead, RouteMatch, Routes};
 pub use socket::{Socket, Transport};
-pub use stream::{StreamBackend, StreamRule};
+pub use stream::{ProxyHeader, StreamBackend, StreamRule};
 pub use upstream_tls::{Roots, SubjectName, UpstreamTls};
 
 #[derive(Debug, Default)]
@@ -47,6 +47,8 @@ pub struct Bind {
     pub address: SocketAddr,
     /// Of the listeners; [`Protocol::Tls`] where HTTPS listeners share with others.
     pub protocol: Protocol,
+    /// Connections begin with a PROXY header.
+    pub accept_proxy: bool,
     /// By listener hostname; the empty hostname is the catch-all.
     pub listeners: HostMap<Arc<Listener>>,
     /// Requests for a host that no listener takes.

@@ -12,6 +12,7 @@ use crate::{
 /// One socket while its listeners are gathered.
 struct Socket<'a> {
     protocol: Protocol,
+    accept_proxy: bool,
     /// The oldest of the Gateways on it: requests for hosts that nobody takes are counted there.
     gateway: &'a Key,
     listeners: HostMap<Arc<Listener>>,
@@ -22,6 +23,7 @@ pub fn binds(gateways: Vec<GatewayPlan<'_>>, registry: &Registry) -> Vec<Arc<Bin
     let mut sockets = BTreeMap::<Address, Socket<'_>>::new();
     for gateway in gateways {
         let addresses = gateway.addresses;
+        let accept_proxy = gateway.accept_proxy;
         for plan in gateway.listeners.into_iter().filter(|listener| listener.is_servable()) {
             let Some(protocol) = plan.protocol else { continue };
             let mut routes = HostMap::default();
@@ -47,9 +49,11 @@ pub fn binds(gateways: Vec<GatewayPlan<'_>>, registry: &Registry) -> Vec<Arc<Bin
                     Address { address: SocketAddr::new(*address, plan.spec.port), transport: protocol.transport() };
                 let socket = sockets.entry(address).or_insert_with(|| Socket {
                     protocol,
+                    accept_proxy: false,
                     gateway: plan.gateway,
                     listeners: HostMap::default(),
                 });
+                socket.accept_proxy |= accept_proxy.contains(&plan.spec.port) && protocol != Protocol::Udp;
                 if socket.protocol != protocol {
                     socket.protocol = Protocol::Tls;
                 }
@@ -64,7 +68,13 @@ pub fn binds(gateways: Vec<GatewayPlan<'_>>, registry: &Registry) -> Vec<Arc<Bin
             ..SeriesKey::default()
         };
         let unmatched = registry.series(labels);
-        Arc::new(Bind { address: address.address, protocol: socket.protocol, listeners: socket.listeners, unmatched })
+        Arc::new(Bind {
+            address: address.address,
+            protocol: socket.protocol,
+            accept_proxy: socket.accept_proxy,
+            listeners: socket.listeners,
+            unmatched,
+        })
     };
     sockets.into_iter().map(bind).collect()
 }

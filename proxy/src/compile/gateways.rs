@@ -1,6 +1,10 @@
 //! Gateways of our classes: their own conditions and the listeners that go into the table.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use super::{
     Addresses, ClassVerdict, GatewayVerdict, ListenerSetVerdict, Verdict,
@@ -16,6 +20,7 @@ use super::{
     verdict::{Problem, condition, reason},
 };
 use crate::{
+    contract::ACCEPT_PROXY_ANNOTATION,
     resources::Set,
     table::Protocol,
     types::{Gateway, Key, ListenerSet},
@@ -29,6 +34,8 @@ pub struct GatewayPlan<'a> {
     pub listeners: Vec<ListenerPlan<'a>>,
     /// ListenerSets that name this Gateway, whether it takes them or not.
     pub sets: Vec<SetPlan<'a>>,
+    /// Ports whose connections begin with a PROXY header.
+    pub accept_proxy: BTreeSet<u16>,
     /// Empty when nothing is to be served.
     pub addresses: &'a [IpAddr],
     /// What it shows to endpoints that ask who it is.
@@ -90,6 +97,7 @@ impl<'a> GatewayPlan<'a> {
             gateway,
             listeners,
             sets: Vec::new(),
+            accept_proxy: accept_proxy(gateway).unwrap_or_default(),
             addresses: &[],
             client: None,
             client_problem: None,
@@ -249,6 +257,19 @@ fn for_listeners(kept_off: &Result<(), Problem>) -> Option<Problem> {
     })
 }
 
+/// Ports whose connections begin with a PROXY header.
+fn accept_proxy(gateway: &Gateway) -> Result<BTreeSet<u16>, Problem> {
+    let annotations = gateway.metadata.annotations.as_ref();
+    let Some(ports) = annotations.and_then(|all| all.get(ACCEPT_PROXY_ANNOTATION)) else {
+        return Ok(BTreeSet::new());
+    };
+    ports.split(',').map(|port| port.trim().parse()).collect::<Result<_, _>>().map_err(|_| {
+        let message =
+            format!("annotation {ACCEPT_PROXY_ANNOTATION} is \"{ports}\": list port numbers there, such as 80,443");
+        Problem::new(reason::INVALID, message)
+    })
+}
+
 /// What is wrong with the Gateway itself.
 fn refused(gateway: &Gateway) -> Option<Problem> {
     let parameters =
@@ -259,6 +280,10 @@ fn refused(gateway: &Gateway) -> Option<Problem> {
             parameters.kind, parameters.group
         );
         return Some(Problem::new(reason::INVALID_PARAMETERS, message));
+    }
+    // To take a header's word for it unasked, or the other way round, is not for guessing.
+    if let Err(problem) = accept_proxy(gateway) {
+        return Some(problem);
     }
     gateway.spec.addresses.iter().enumerate().find_map(|(at, address)| {
         let type_ = address.type_.as_deref().filter(|type_| *type_ != "IPAddress")?;

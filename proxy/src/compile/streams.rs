@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use http::StatusCode;
+
 use super::{
     ParentVerdict, RouteVerdict, Verdict,
     attach::{Comer, attach},
@@ -16,9 +18,10 @@ use super::{
     verdict::{Problem, condition, reason, told},
 };
 use crate::{
+    contract::SEND_PROXY_ANNOTATION,
     metrics::{Registry, SeriesKey},
     resources::{Kind, Set},
-    table::{Picker, RouteId, StreamBackend, StreamRule, Target},
+    table::{Picker, ProxyHeader, RouteId, StreamBackend, StreamRule, Target},
     types::{
         Key, Object,
         refs::{ParentRef, RouteStatus},
@@ -75,7 +78,7 @@ pub struct Streams<'c, 'a> {
 /// A rule before it is known which listeners serve it.
 struct RulePlan {
     name: Option<String>,
-    backends: Vec<(u32, Resolved)>,
+    backends: Vec<(u32, Resolved, Option<ProxyHeader>)>,
 }
 
 #[derive(Default)]
@@ -167,11 +170,39 @@ impl Streams<'_, '_> {
                 plan.backends.clear();
                 return plan;
             }
-            let (resolved, unresolved) = self.backends.resolve(kind, &key.namespace, &reference.backend, &field);
+            let (mut resolved, unresolved) = self.backends.resolve(kind, &key.namespace, &reference.backend, &field);
+            let proxy = match self.proxy_header(&resolved.key).filter(|_| unresolved.is_none()) {
+                Some(Err(problem)) => {
+                    resolved.endpoints = Err((StatusCode::INTERNAL_SERVER_ERROR, "the Service is annotated wrongly"));
+                    problems.unresolved.push(problem);
+                    None
+                }
+                Some(Ok(version)) => Some(version),
+                None => None,
+            };
             problems.unresolved.extend(unresolved);
-            plan.backends.push((weight, resolved));
+            plan.backends.push((weight, resolved, proxy));
         }
         plan
+    }
+}
+
+impl Streams<'_, '_> {
+    /// What the Service wants its connections to begin with.
+    fn proxy_header(&self, service: &Key) -> Option<Result<ProxyHeader, Problem>> {
+        let annotations = self.set.services.get(service)?.metadata.annotations.as_ref()?;
+        Some(match annotations.get(SEND_PROXY_ANNOTATION)?.as_str() {
+            "v1" => Ok(ProxyHeader::V1),
+            "v2" => Ok(ProxyHeader::V2),
+            other => {
+                let message = format!(
+                    "annotation {SEND_PROXY_ANNOTATION} of Service \"{}\" in namespace \"{}\" is \"{other}\": set it \
+                     to v1 or v2",
+                    service.name, service.namespace
+                );
+                Err(Problem::new(reason::UNSUPPORTED_PROTOCOL_BACKEND, message))
+            }
+        })
     }
 }
 
@@ -204,7 +235,7 @@ impl RulePlan {
             rule: "0".to_owned(),
             ..listener.labels()
         };
-        let backends = self.backends.iter().map(|(weight, resolved)| {
+        let backends = self.backends.iter().map(|(weight, resolved, proxy)| {
             let series = registry.series(SeriesKey {
                 backend_namespace: resolved.key.namespace.clone(),
                 backend: resolved.key.name.clone(),
@@ -215,7 +246,7 @@ impl RulePlan {
                 Ok(upstream) => Target::Endpoints(Arc::clone(&upstream.endpoints)),
                 Err((status, why)) => Target::Fail(*status, why),
             };
-            (*weight, StreamBackend { key: resolved.key.clone(), port: resolved.port, target, series })
+            (*weight, StreamBackend { key: resolved.key.clone(), port: resolved.port, target, proxy: *proxy, series })
         });
         StreamRule {
             route: RouteId { kind, key: key.clone(), rule: 0, rule_name: self.name.clone() },

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Set;
+use crate::contract::{ACCEPT_PROXY_ANNOTATION, SEND_PROXY_ANNOTATION};
 use crate::types::{
     BackendTlsPolicy, GROUP, Gateway, GatewayClass, GrpcRoute, HttpRoute, Key, ListenerSet, ReferenceGrant, TcpRoute,
     TlsRoute, UdpRoute,
@@ -276,6 +277,12 @@ fn same_metadata(old: &ObjectMeta, new: &ObjectMeta) -> bool {
         && old.deletion_timestamp == new.deletion_timestamp
 }
 
+/// Most annotations are notes, and some are written here: they change nothing.
+fn same_annotation(old: &ObjectMeta, new: &ObjectMeta, name: &str) -> bool {
+    let of = |metadata: &ObjectMeta| metadata.annotations.as_ref().and_then(|all| all.get(name).cloned());
+    of(old) == of(new)
+}
+
 macro_rules! held {
     ($kind:ty, $id:ty, $to_id:expr, same: |$old:ident, $new:ident| $same:expr) => {
         impl Held for $kind {
@@ -307,7 +314,9 @@ macro_rules! held {
 held!(GatewayClass, String, |key| key.name.clone(), same: |old, new| old.spec == new.spec);
 // Addresses follow `status.addresses`, but only ours and only at the next change of
 // configuration: a status write never moves a Gateway.
-held!(Gateway, Key, Key::clone, same: |old, new| old.spec == new.spec);
+held!(Gateway, Key, Key::clone, same: |old, new| {
+    old.spec == new.spec && same_annotation(&old.metadata, &new.metadata, ACCEPT_PROXY_ANNOTATION)
+});
 held!(ListenerSet, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(HttpRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(GrpcRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
@@ -317,7 +326,9 @@ held!(TcpRoute, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(BackendTlsPolicy, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(ReferenceGrant, Key, Key::clone, same: |old, new| old.spec == new.spec);
 held!(Namespace, String, |key| key.name.clone(), same: |_old, _new| true);
-held!(Service, Key, Key::clone, same: |old, new| old.spec == new.spec);
+held!(Service, Key, Key::clone, same: |old, new| {
+    old.spec == new.spec && same_annotation(&old.metadata, &new.metadata, SEND_PROXY_ANNOTATION)
+});
 held!(EndpointSlice, Key, Key::clone, same: |old, new| {
     old.endpoints == new.endpoints && old.ports == new.ports && old.address_type == new.address_type
 });

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{
     drain::{Drain, Opaque},
     hello::{self, Rewound},
-    http, tcp, tls,
+    http, proxy_protocol, tcp, tls,
     worker::Shared,
 };
 use crate::{
@@ -149,6 +149,28 @@ fn start(stream: TcpStream, peer: SocketAddr, address: SocketAddr, drain: &Rc<Dr
     shared.connections.set(shared.connections.get() + 1);
     let open = Open { gauge: Arc::clone(&socket.connections), shared: Rc::clone(shared) };
     let accepted = Accepted { peer, bind, drain: Rc::clone(drain), shared: Rc::clone(shared), open };
+    if accepted.bind.accept_proxy {
+        drop(tokio::task::spawn_local(behind_proxy(stream, socket, accepted)));
+    } else {
+        greet(stream, &socket, accepted);
+    }
+}
+
+/// A connection that another proxy speaks for.
+async fn behind_proxy(mut stream: TcpStream, socket: Arc<Serving>, mut accepted: Accepted) {
+    let limit = accepted.shared.options.header_timeout;
+    match tokio::time::timeout(limit, proxy_protocol::read(&mut stream)).await {
+        Ok(Ok(client)) => accepted.peer = client.unwrap_or(accepted.peer),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, peer = %accepted.peer, address = %accepted.bind.address, "no PROXY header");
+            return tcp::refuse(&stream, &accepted.bind.unmatched, &accepted.shared);
+        }
+        Err(_) => return tcp::refuse(&stream, &accepted.bind.unmatched, &accepted.shared),
+    }
+    greet(stream, &socket, accepted);
+}
+
+fn greet(stream: TcpStream, socket: &Serving, accepted: Accepted) {
     match (accepted.bind.protocol, &socket.tls) {
         (Protocol::Http, _) => drop(tokio::task::spawn_local(http::serve_plain(stream, accepted.http(false)))),
         (Protocol::Https, Some(settings)) => {
@@ -171,16 +193,21 @@ struct Accepted {
 }
 
 impl Accepted {
+    fn way(&self) -> tcp::Way {
+        tcp::Way { from: self.peer, to: self.bind.address }
+    }
+
     fn http(self, tls: bool) -> Rc<http::Connection> {
         http::Connection::new(self.bind, self.peer, tls, self.drain, self.shared, self.open)
     }
 
     /// To the backends of the socket's only listener.
     async fn pass_on(self, stream: TcpStream) {
+        let way = self.way();
         let Self { bind, drain, shared, open, .. } = self;
         let listener = bind.listeners.find("").next();
         match listener.and_then(|listener| listener.streams.find("").next()) {
-            Some(rule) => drain.run(Opaque(Box::pin(tcp::forward(stream, rule, &shared)))).await,
+            Some(rule) => drain.run(Opaque(Box::pin(tcp::forward(stream, way, rule, &shared)))).await,
             None => {
                 let unmatched = listener.map_or(&bind.unmatched, |listener| &listener.unmatched);
                 tcp::refuse(&stream, unmatched, &shared);
@@ -239,12 +266,12 @@ async fn by_server_name(stream: TcpStream, settings: Option<Arc<tls::Settings>>,
             let Some(rule) = listener.streams.find(&name).next() else {
                 return tcp::refuse(stream.stream(), &listener.unmatched, &accepted.shared);
             };
-            let drain = Rc::clone(&accepted.drain);
+            let (drain, way) = (Rc::clone(&accepted.drain), accepted.way());
             match terminating {
-                None => drain.run(Opaque(Box::pin(tcp::forward(stream, rule, &accepted.shared)))).await,
+                None => drain.run(Opaque(Box::pin(tcp::forward(stream, way, rule, &accepted.shared)))).await,
                 Some(settings) => {
                     let Some(stream) = accepted.handshake(tls::accept(&settings.bytes, stream)).await else { return };
-                    drain.run(Opaque(Box::pin(tcp::forward(stream, rule, &accepted.shared)))).await;
+                    drain.run(Opaque(Box::pin(tcp::forward(stream, way, rule, &accepted.shared)))).await;
                 }
             }
         }

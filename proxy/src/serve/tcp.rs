@@ -12,11 +12,11 @@ use std::{
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes},
     net::TcpStream,
 };
 
-use super::{hello::Rewound, tls, worker::Shared};
+use super::{hello::Rewound, proxy_protocol, tls, worker::Shared};
 use crate::{
     metrics::{Failure, Series},
     table::{Endpoints, StreamRule, Target},
@@ -82,9 +82,16 @@ impl Drop for Counted {
     }
 }
 
+/// Where a connection comes from, and the address of ours that it came to.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+}
+
 /// Passes bytes on in both directions until both have ended, or one broke. Each direction ends
 /// by itself; a side that reads slowly slows the other down.
-pub(super) async fn forward(mut client: impl Client, rule: &StreamRule, shared: &Shared) {
+pub(super) async fn forward(mut client: impl Client, way: Way, rule: &StreamRule, shared: &Shared) {
     keep_alive(client.socket());
     let Some(backend) = rule.backends.pick() else {
         drop(Counted::new(&rule.unserved, shared.index));
@@ -95,10 +102,17 @@ pub(super) async fn forward(mut client: impl Client, rule: &StreamRule, shared: 
         backend.series.failed(shared.index, Failure::Connect);
         return reset(client.socket());
     };
-    let Some(upstream) = connect(endpoints, &backend.series, shared).await else {
+    let Some(mut upstream) = connect(endpoints, &backend.series, shared).await else {
         return reset(client.socket());
     };
     keep_alive(&upstream);
+    if let Some(version) = backend.proxy {
+        let header = proxy_protocol::header(version, way.from, way.to);
+        if upstream.write_all(&header).await.is_err() {
+            backend.series.failed(shared.index, Failure::Reset);
+            return reset(client.socket());
+        }
+    }
     let mut upstream = Metered { stream: upstream, counted };
     if copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await.is_err() {
         reset(client.socket());

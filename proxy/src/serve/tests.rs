@@ -33,6 +33,7 @@ mod backend_tls;
 mod cors;
 mod grpc;
 mod lifecycle;
+mod proxied;
 mod requests;
 mod retry;
 mod streams;
@@ -139,7 +140,7 @@ fn bind(
     };
     let mut listeners = HostMap::default();
     listeners.insert("", Arc::new(listener));
-    Arc::new(Bind { address, protocol, listeners, unmatched: series(registry, "", "") })
+    Arc::new(Bind { address, protocol, accept_proxy: false, listeners, unmatched: series(registry, "", "") })
 }
 
 struct Plane {

@@ -15,10 +15,19 @@ pub struct StreamRule {
     pub unserved: Arc<Series>,
 }
 
+/// Version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    V1,
+    V2,
+}
+
 #[derive(Debug)]
 pub struct StreamBackend {
     pub key: Key,
     pub port: u16,
     pub target: Target,
+    /// What its connections begin with.
+    pub proxy: Option<ProxyHeader>,
     pub series: Arc<Series>,
 }

@@ -89,6 +89,9 @@ fn table(out: &mut String, table: &Table) -> std::fmt::Result {
     writeln!(out, "table:")?;
     for bind in &table.binds {
         writeln!(out, "  {} {:?}:", bind.socket(), bind.protocol)?;
+        if bind.accept_proxy {
+            writeln!(out, "    begins with a PROXY header")?;
+        }
         for (hostname, listener) in bind.listeners.iter() {
             let secrets: Vec<_> =
                 listener.tls.iter().flat_map(|tls| &tls.certificates).map(|one| one.secret.to_string()).collect();
@@ -102,13 +105,9 @@ fn table(out: &mut String, table: &Table) -> std::fmt::Result {
                 let id = &stream.route;
                 writeln!(out, "      stream {hostname:?}:\n        {} {}", id.kind, id.key)?;
                 for (weight, one) in stream.backends.weighted() {
-                    writeln!(
-                        out,
-                        "          backend {}:{} weight {weight}: {}",
-                        one.key,
-                        one.port,
-                        target(&one.target)
-                    )?;
+                    let proxy = one.proxy.map(|version| format!(" PROXY {version:?}")).unwrap_or_default();
+                    let target = target(&one.target);
+                    writeln!(out, "          backend {}:{} weight {weight}: {target}{proxy}", one.key, one.port)?;
                 }
             }
             for (hostname, routes) in listener.routes.iter() {

@@ -30,7 +30,7 @@ pub(super) fn stream_rule(registry: &Registry, kind: &'static str, backends: &[W
             addresses => Target::Endpoints(endpoints(addresses, UpstreamProtocol::Http1)),
         };
         let series = stream_series(registry, kind, name);
-        (*weight, StreamBackend { key: Key::new("shop", *name), port: 80, target, series })
+        (*weight, StreamBackend { key: Key::new("shop", *name), port: 80, target, proxy: None, series })
     });
     Arc::new(StreamRule {
         route: RouteId { kind, key: Key::new("shop", "bytes"), rule: 0, rule_name: None },
@@ -70,7 +70,13 @@ pub(super) fn l4_bind(
     for (host, listener) in listeners {
         map.insert(host, listener);
     }
-    Arc::new(Bind { address, protocol, listeners: map, unmatched: registry.series(SeriesKey::default()) })
+    Arc::new(Bind {
+        address,
+        protocol,
+        accept_proxy: false,
+        listeners: map,
+        unmatched: registry.series(SeriesKey::default()),
+    })
 }
 
 fn tcp_table(registry: &Registry, address: SocketAddr, rule: &Arc<StreamRule>) -> Table {
@@ -366,7 +372,10 @@ async fn a_port_for_datagrams_is_taken_from_nobody() {
     assert!(outcomes[&address.into()].is_ok(), "{outcomes:?}");
 }
 
-fn client_config(root: &rustls_pki_types::CertificateDer<'static>, alpn: &[&[u8]]) -> Arc<rustls::ClientConfig> {
+pub(super) fn client_config(
+    root: &rustls_pki_types::CertificateDer<'static>,
+    alpn: &[&[u8]],
+) -> Arc<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(root.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -379,7 +388,7 @@ fn client_config(root: &rustls_pki_types::CertificateDer<'static>, alpn: &[&[u8]
     Arc::new(config)
 }
 
-async fn secure(
+pub(super) async fn secure(
     address: SocketAddr,
     name: &'static str,
     config: Arc<rustls::ClientConfig>,

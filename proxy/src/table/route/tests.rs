@@ -71,6 +71,7 @@ fn bind(listeners: Vec<(&str, Arc<Listener>)>) -> Bind {
     Bind {
         address: ([127, 0, 64, 1], 80).into(),
         protocol: Protocol::Http,
+        accept_proxy: false,
         listeners: map,
         unmatched: Registry::new(1).series(SeriesKey::default()),
     }
