@@ -147,7 +147,6 @@ start standin "${inside[@]}" "$work/standin" --kubeconfig "$KUBECONFIG" --pool "
 await standin grep -q ready "$work/standin.log"
 
 suite+=(-usable-address "$net.16.1" -unusable-address 192.0.2.1)
-if [ -z "$server" ]; then suite+=(-allow-crds-mismatch); fi
 if [ -n "${RUN:-}" ]; then suite+=(-only "$RUN"); else suite+=(-report-output "$work/report.yaml"); fi
 begun=$SECONDS
 passed=yes

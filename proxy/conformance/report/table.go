@@ -8,6 +8,7 @@ import (
 	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
 	"sigs.k8s.io/gateway-api/conformance/tests"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
+	"sigs.k8s.io/gateway-api/pkg/consts"
 	"sigs.k8s.io/gateway-api/pkg/features"
 )
 
@@ -15,8 +16,8 @@ import (
 func table(report *confv1.ConformanceReport) string {
 	out := &strings.Builder{}
 	fmt.Fprintf(out, "# Gateway API conformance of %s %s\n\n", report.Project, report.Version)
-	fmt.Fprintf(out, "Gateway API %s, %s channel, mode %s. Made from report.yaml by `proxy/conformance/run.sh`.\n\n",
-		report.GatewayAPIVersion, report.GatewayAPIChannel, report.Mode)
+	fmt.Fprintf(out, "Suite %s, mode %s; CRDs in the API: %s, channel %s. Made from report.yaml by `proxy/conformance/run.sh --write`.\n\n",
+		consts.BundleVersion, report.Mode, report.GatewayAPIVersion, report.GatewayAPIChannel)
 
 	fmt.Fprint(out, "| profile | core passed | core failed | extended passed | extended failed | extended features supported | not supported |\n")
 	fmt.Fprint(out, "|---|---:|---:|---:|---:|---:|---|\n")

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kinds::{Kind, Registry};
+use super::rest::log;
 
 /// What `/version` tells: the release whose behaviour this server follows.
 pub(super) fn version() -> Value {
@@ -80,6 +81,11 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
             listed.push(json!({
                 "name": format!("{}/status", kind.plural), "singularName": "", "namespaced": kind.namespaced,
                 "kind": kind.kind, "verbs": ["get", "patch", "update"],
+            }));
+        }
+        if log::has(&kind) {
+            listed.push(json!({
+                "name": "pods/log", "singularName": "", "namespaced": true, "kind": "Pod", "verbs": ["get"],
             }));
         }
     }

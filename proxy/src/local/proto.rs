@@ -15,6 +15,8 @@ enum Type {
     Text,
     Bool,
     Number,
+    /// A number that may be left out, so that 0 is one too.
+    Optional,
     IntOrString,
     Texts,
     TextMap,
@@ -25,7 +27,7 @@ enum Type {
 
 type Field = (u64, &'static str, Type);
 
-use Type::{Bool, BytesMap, IntOrString, Many, Number, One, Text, TextMap, Texts};
+use Type::{Bool, BytesMap, IntOrString, Many, Number, One, Optional, Text, TextMap, Texts};
 
 const METADATA: &[Field] = &[
     (1, "name", Text),
@@ -91,8 +93,17 @@ const ACCESS: &[Field] = &[
     (2, "nonResourceAttributes", One(&[(1, "path", Text), (2, "verb", Text)])),
 ];
 
+/// Go clients send it in the group and version of what they delete.
+const DELETE: &[Field] = &[
+    (1, "gracePeriodSeconds", Optional),
+    (2, "preconditions", One(&[(1, "uid", Text), (2, "resourceVersion", Text)])),
+    (3, "orphanDependents", Bool),
+    (4, "propagationPolicy", Text),
+    (5, "dryRun", Texts),
+];
+
 const DEPLOYMENT: &[Field] = &[
-    (1, "replicas", Number),
+    (1, "replicas", Optional),
     (2, "selector", One(&[(1, "matchLabels", TextMap)])),
     (3, "template", One(&[(1, "metadata", One(METADATA)), (2, "spec", One(POD))])),
     (4, "strategy", One(&[(1, "type", Text)])),
@@ -148,6 +159,7 @@ fn table(api_version: &str, kind: &str) -> Option<&'static [Field]> {
         ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => {
             &[(1, "metadata", One(METADATA)), (2, "spec", One(&[(1, "namespace", Text)])), (3, "status", One(&[]))]
         }
+        (_, "DeleteOptions") => DELETE,
         _ => return None,
     })
 }
@@ -199,7 +211,7 @@ fn read(into: &mut Map<String, Value>, fields: &[Field], number: u64, part: Part
         (Text, Part::Bytes(bytes)) => text(bytes)?.into(),
         (Bool, Part::Number(number)) => (number != 0).into(),
         // Negative numbers are written as 64 bits in two's complement.
-        (Number, Part::Number(number)) => number.cast_signed().into(),
+        (Number | Optional, Part::Number(number)) => number.cast_signed().into(),
         (IntOrString, Part::Bytes(bytes)) => {
             let parts = message(&[(1, "type", Number), (2, "number", Number), (3, "text", Text)], bytes)?;
             let get = |field: &str| parts.get(field).cloned();
@@ -333,6 +345,16 @@ mod tests {
             "metadata": {"name": "x", "labels": {"a": "b"}}, "data": {"k": "/wA="},
         });
         assert_eq!(object, wanted);
+    }
+
+    #[test]
+    fn a_deletion_may_have_no_grace_at_all() {
+        let preconditions = field(2, &field(1, b"u"));
+        let options = decode(&envelope("DeleteOptions", &[&[1 << 3, 0], &preconditions[..]].concat())).unwrap();
+        let wanted = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": {"uid": "u"},
+        });
+        assert_eq!(options, wanted);
     }
 
     #[test]

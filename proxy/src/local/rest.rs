@@ -2,6 +2,7 @@
 
 mod accept;
 mod answer;
+pub(super) mod log;
 mod options;
 mod request;
 
@@ -108,6 +109,13 @@ impl Rest {
         let Some(kind) = found.filter(|kind| named && (kind.namespaced || namespace.is_none())) else {
             return Err(StatusError::no_resource());
         };
+        if let (Some("log"), Some(name), true) = (subresource.as_deref(), &name, log::has(&kind)) {
+            if request.method() != Method::GET {
+                return Err(StatusError::method_not_allowed());
+            }
+            let target = Target { kind: kind.clone(), version, namespace: namespace.unwrap_or_default() };
+            return self.log(&target, name, params).await;
+        }
         let status = match subresource.as_deref() {
             None => false,
             Some("status") if kind.has_status => true,

@@ -2,6 +2,7 @@
 
 mod apply;
 mod kubectl;
+mod logs;
 mod verbs;
 mod watches;
 

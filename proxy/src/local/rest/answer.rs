@@ -67,6 +67,15 @@ pub(super) fn warn(response: &mut Response<Body>, warnings: impl Iterator<Item =
     }
 }
 
+/// A body that another server sends; where it breaks off, this one ends.
+pub(super) fn as_far_as_it_comes<E: Send + 'static>(
+    data: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+) -> Body {
+    use futures::{StreamExt, future};
+    let frames = data.take_while(|data| future::ready(data.is_ok())).filter_map(|data| future::ready(data.ok()));
+    StreamBody::new(frames.map(|data| Ok::<_, Infallible>(Frame::data(data)))).boxed_unsync()
+}
+
 pub(super) fn stream(lines: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
     use futures::StreamExt;
     let frames = lines.map(|line| Ok::<_, Infallible>(Frame::data(line)));
