@@ -87,3 +87,43 @@ async fn kubectl_works_as_on_a_cluster() {
     assert_eq!(ok(&home, &["get", "secret", "s", "-o", "jsonpath={.data.p}"], ""), "cQ==");
     assert_eq!(ok(&home, &["auth", "can-i", "patch", "httproutes"], "").trim(), "yes");
 }
+
+const DEPLOYMENT: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: d, namespace: default}
+spec:
+  replicas: 2
+  selector: {matchLabels: {a: b}}
+  template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: x}]}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_applies_by_fields() {
+    if Command::new("kubectl").args(["version", "--client"]).output().is_err() {
+        eprintln!("kubectl is not installed: skipped");
+        return;
+    }
+    let home = Home::start().await;
+    let apply = ["apply", "--server-side", "-f", "-"];
+    ok(&home, &["apply", "-f", "-"], DEPLOYMENT);
+    // From client-side to server-side apply: what was applied before is kubectl's own.
+    let changed = DEPLOYMENT.replace("replicas: 2", "replicas: 3");
+    assert!(ok(&home, &apply, &changed).contains("deployment.apps/d serverside-applied"));
+    let patch = ["patch", "deployment", "d", "--type=merge", "--field-manager=hpa", "-p", r#"{"spec":{"replicas":5}}"#];
+    ok(&home, &patch, "");
+    let refused = kubectl(&home, &apply, &changed);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let wanted = "Apply failed with 1 conflict: conflict with \"hpa\" using apps/v1: .spec.replicas";
+    assert!(!refused.status.success() && error.contains(wanted), "{error}");
+    ok(&home, &[&apply[..], &["--force-conflicts"]].concat(), &changed);
+    let revision = ["get", "deployment", "d", "-o", "jsonpath={.metadata.resourceVersion} {.spec.replicas}"];
+    let before = ok(&home, &revision, "");
+    assert!(before.ends_with(" 3"), "{before}");
+    ok(&home, &apply, &changed);
+    assert_eq!(ok(&home, &revision, ""), before);
+    let owners =
+        ["get", "deployment", "d", "--show-managed-fields", "-o", "jsonpath={.metadata.managedFields[*].manager}"];
+    let owners = ok(&home, &owners, "");
+    assert!(owners.split(' ').any(|owner| owner == "kubectl") && !owners.contains("hpa"), "{owners}");
+}
