@@ -2,6 +2,7 @@
 
 pub mod admit;
 mod auth;
+mod crd;
 mod discovery;
 mod garbage;
 mod go;
@@ -98,8 +99,11 @@ impl Api {
         let resources =
             Resources { store: store.clone(), registry: Arc::new(Registry::builtin()), admit, shapes: Arc::default() };
         create_namespaces(&resources).await?;
+        crd::builtin::describe(&resources).await?;
+        crd::settle(&resources).await?;
         kubeconfig::write(&kubeconfig, address, &tls.authority, auth.token())?;
         let stop = CancellationToken::new();
+        tokio::spawn(crd::follow(resources.clone(), stop.clone()));
         tokio::spawn(garbage::collect(resources.clone(), stop.clone()));
         let rest = rest::Rest { resources: resources.clone(), auth, stop: stop.clone() };
         let task = tokio::spawn(server::serve(listener, tls.server, rest));

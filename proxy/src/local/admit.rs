@@ -23,6 +23,20 @@ pub trait Admit: Send + Sync {
     fn schema(&self, _group: &str, _kind: &str) -> Option<Value> {
         None
     }
+
+    /// The schema of one version of a custom kind, as a CustomResourceDefinition holds it.
+    fn schema_of(&self, _group: &str, _version: &str, _kind: &str) -> Option<Value> {
+        None
+    }
+
+    /// Takes the schemas of a custom kind from now on, the stored version's first. Fails, and
+    /// changes nothing, when one of them cannot be used.
+    fn register(&self, _group: &str, _kind: &str, _versions: &[(String, Value)]) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Forgets a kind that was registered.
+    fn unregister(&self, _group: &str, _kind: &str) {}
 }
 
 /// What [`Admit::admit`] found.

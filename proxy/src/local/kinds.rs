@@ -7,10 +7,12 @@ mod rules;
 mod services;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
+use super::crd::Served;
 use super::status::StatusError;
 use super::store::{Key, Txn};
 pub use cells::Column;
@@ -46,6 +48,10 @@ pub struct Kind {
     pub answers_with_object: bool,
     /// The objects of another kind, shown in another shape.
     pub view: Option<View>,
+    /// What every answer in this version warns of.
+    pub warning: Option<String>,
+    /// Its CustomResourceDefinition is deleted: no new objects.
+    pub terminating: bool,
     pub rules: Arc<dyn Rules>,
 }
 
@@ -110,6 +116,11 @@ pub trait Rules: Send + Sync {
 }
 
 impl Kind {
+    /// A custom kind without versions, columns and subresources.
+    pub fn custom(group: &str, kind: &str, plural: &str, singular: &str) -> Self {
+        builtin::custom(group, kind, plural, singular)
+    }
+
     /// Why a field selector cannot name this field.
     pub fn unknown_field(&self, path: &str) -> String {
         if self.typed && self.selectable.is_empty() {
@@ -167,6 +178,13 @@ impl Kind {
 #[derive(Default)]
 pub struct Registry {
     kinds: RwLock<BTreeMap<(String, String), Arc<Kind>>>,
+    /// By group, version and plural: the versions of custom kinds differ in columns and more.
+    versions: RwLock<BTreeMap<(String, String, String), Arc<Kind>>>,
+    /// The definitions that are in force.
+    pub(super) custom: tokio::sync::Mutex<Served>,
+    pub(super) documents: super::openapi::Cache,
+    /// Rises with every kind that comes or goes.
+    state: AtomicU64,
 }
 
 impl Registry {
@@ -184,8 +202,42 @@ impl Registry {
         self.kinds.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(kind));
     }
 
+    /// A number that is another one when other kinds are served.
+    pub fn state(&self) -> u64 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// Serves a custom kind in these versions, and in no others.
+    pub fn register_versions(&self, kinds: Vec<(String, Kind)>) {
+        let mut kinds = kinds.into_iter().map(|(version, kind)| (version, Arc::new(kind))).peekable();
+        let Some((_, first)) = kinds.peek().cloned() else { return };
+        let (group, plural) = (first.group.clone(), first.plural.clone());
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        versions.retain(|key, _| key.0 != group || key.2 != plural);
+        versions.extend(kinds.map(|(version, kind)| ((group.clone(), version, plural.clone()), kind)));
+        self.kinds.write().unwrap_or_else(PoisonError::into_inner).insert((group, plural), first);
+        self.state.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes a custom kind away. What it replaced is served again.
+    pub fn unregister(&self, group: &str, plural: &str) {
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        versions.retain(|key, _| key.0 != group || key.2 != plural);
+        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        kinds.remove(&(group.to_owned(), plural.to_owned()));
+        if let Some(kind) = builtin::kinds().find(|kind| kind.group == group && kind.plural == plural) {
+            kinds.insert((group.to_owned(), plural.to_owned()), Arc::new(kind));
+        }
+        self.state.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// The kind that is served as `plural` in this group and version.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kind) = versions.get(&(group.to_owned(), version.to_owned(), plural.to_owned())) {
+            return Some(kind.clone());
+        }
+        drop(versions);
         self.resource(group, plural).filter(|kind| kind.serves(version))
     }
 
@@ -214,6 +266,9 @@ impl Registry {
     pub fn groups(&self) -> Vec<(String, Vec<String>)> {
         let mut groups: Vec<(String, Vec<String>)> = Vec::new();
         for kind in self.all() {
+            if kind.versions.is_empty() {
+                continue;
+            }
             if groups.last().is_none_or(|(group, _)| *group != kind.group) {
                 groups.push((kind.group.clone(), Vec::new()));
             }
@@ -224,6 +279,9 @@ impl Registry {
                     }
                 }
             }
+        }
+        for (_, versions) in &mut groups {
+            versions.sort_by_key(|version| super::crd::priority(version));
         }
         groups
     }

@@ -20,6 +20,24 @@ fn dns_label(text: &str) -> bool {
         && bytes.iter().all(|&c| inner(c) || c == b'-')
 }
 
+/// Checks the name of a group.
+pub(super) fn subdomain(text: &str) -> Result<(), String> {
+    if text.len() > 253 {
+        return Err("must be no more than 253 characters".into());
+    }
+    if text.split('.').all(dns_label) { Ok(()) } else { Err(SUBDOMAIN.into()) }
+}
+
+/// Checks a name that starts with a letter, such as a resource's or a version's.
+pub(super) fn dns1035(text: &str) -> Result<(), String> {
+    const WORDS: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+    if text.len() > 63 {
+        return Err("must be no more than 63 characters".into());
+    }
+    let starts = text.starts_with(|c: char| c.is_ascii_lowercase());
+    if starts && dns_label(text) { Ok(()) } else { Err(WORDS.into()) }
+}
+
 fn qualified_part(text: &str) -> bool {
     let bytes = text.as_bytes();
     matches!((bytes.first(), bytes.last()), (Some(first), Some(last)) if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric())

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use self::accept::{Accept, Shape};
 use self::request::{Params, Path, Resource};
 use super::auth::Auth;
+use super::discovery::Form;
 use super::limits::SIZE;
 use super::patch::Patch;
 use super::selector::Selector;
@@ -73,16 +74,33 @@ impl Rest {
         match path {
             Path::Health => Ok(answer::text(200, "ok")),
             Path::Unknown => Ok(answer::text(404, "404 page not found\n")),
-            Path::Resource(resource) => self.resource(request, accept, resource, &params).await,
+            Path::Resource(resource) => {
+                let Resource { group, version, plural, .. } = &resource;
+                let warning =
+                    self.resources.registry.find(group, version, plural).and_then(|kind| kind.warning.clone());
+                let mut response = self.resource(request, accept, resource, &params).await?;
+                answer::warn(&mut response, warning.into_iter());
+                Ok(response)
+            }
             _ if request.method() != Method::GET => Err(StatusError::method_not_allowed()),
             Path::Version => Ok(answer::json(200, &discovery::version())),
             Path::OpenApi(path) => match openapi::document(&self.resources, &path) {
-                Some(document) => Ok(answer::json(200, &document)),
+                Some(document) => Ok(answer::document(&document, request.headers(), "application/json")),
                 None => Ok(answer::text(404, "404 page not found\n")),
             },
             Path::Discovery(path) => {
-                match discovery::document(&self.resources.registry, &path, accept.shape == Shape::Discovery) {
-                    Some((document, aggregated)) => Ok(answer::discovery(&document, aggregated)),
+                let form = match accept.shape {
+                    Shape::Discovery(version) => Form::Aggregated(version),
+                    _ => Form::Plain,
+                };
+                match discovery::document(&self.resources.registry, &path, form) {
+                    Some((document, aggregated)) => {
+                        let version = match form {
+                            Form::Aggregated(version) if aggregated => Some(version),
+                            _ => None,
+                        };
+                        Ok(answer::discovery(&document, version, request.headers()))
+                    }
                     None => Ok(answer::text(404, "404 page not found\n")),
                 }
             }

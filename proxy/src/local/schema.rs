@@ -1,15 +1,14 @@
 //! The schemas of the kinds built in, made from the project's own types, and [`Admit`] by them.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
-use kube_cel::{CompiledSchema, ErrorKind, compile_schema, validate_compiled};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use super::{
     admit::{Admit, Admitted, FieldError, FieldErrorKind},
-    validate::{Node, SchemaError, check::type_name},
+    validate::{Node, SchemaError},
 };
 use crate::types::{self, GROUP};
 use core::Definitions;
@@ -27,20 +26,47 @@ mod typed;
 /// Schemas by group and kind. Kinds without one are admitted as they are.
 #[derive(Debug)]
 pub struct Schemas {
-    kinds: HashMap<(String, String), Kind>,
+    /// The Gateway API's, from the project's own types.
+    builtin: HashMap<(String, String), Arc<Versions>>,
+    /// Those of CustomResourceDefinitions; they come first.
+    registered: RwLock<HashMap<(String, String), Arc<Versions>>>,
+}
+
+/// The schemas of one kind.
+#[derive(Debug)]
+struct Versions {
+    /// The first is the one of the stored version. A name that is empty stands for every version.
+    versions: Vec<(String, Version)>,
 }
 
 #[derive(Debug)]
-struct Kind {
+struct Version {
     schema: Value,
     node: Node,
-    rules: CompiledSchema,
+}
+
+impl Versions {
+    fn compile(versions: &[(String, Value)]) -> Result<Self, SchemaError> {
+        let each = versions.iter().map(|(name, schema)| {
+            let mut schema = schema.clone();
+            if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+                properties.entry("metadata").or_insert_with(|| json!({"type": "object"}));
+            }
+            Ok((name.clone(), Version { node: Node::compile(&schema)?, schema }))
+        });
+        Ok(Self { versions: each.collect::<Result<_, SchemaError>>()? })
+    }
+
+    fn version(&self, name: &str) -> Option<&Version> {
+        let found = self.versions.iter().find(|(version, _)| version.is_empty() || version == name);
+        found.or(self.versions.first()).map(|(_, version)| version)
+    }
 }
 
 impl Schemas {
     /// The Gateway API, v1.6, standard channel.
     pub fn new() -> Result<Self, SchemaError> {
-        let mut schemas = Self { kinds: HashMap::new() };
+        let mut builtin = HashMap::new();
         let kinds = [
             ("GatewayClass", structural::<types::GatewayClass>()),
             ("Gateway", structural::<types::Gateway>()),
@@ -54,38 +80,47 @@ impl Schemas {
             ("ReferenceGrant", structural::<types::ReferenceGrant>()),
         ];
         for (kind, schema) in kinds {
-            schemas.register(GROUP, kind, schema)?;
+            let versions = Versions::compile(&[(String::new(), schema)])?;
+            builtin.insert((GROUP.to_owned(), kind.to_owned()), Arc::new(versions));
         }
-        Ok(schemas)
-    }
-
-    /// Adds a kind by its structural schema, or replaces it.
-    pub fn register(&mut self, group: &str, kind: &str, schema: Value) -> Result<(), SchemaError> {
-        let node = Node::compile(&schema)?;
-        let rules = compile_schema(&schema);
-        if let Some(reason) = first_rule_error(&rules) {
-            return Err(SchemaError::Rule { path: kind.to_owned(), reason });
-        }
-        self.kinds.insert((group.to_owned(), kind.to_owned()), Kind { schema, node, rules });
-        Ok(())
+        Ok(Self { builtin, registered: RwLock::default() })
     }
 
     /// The structural schema of a kind, as `openAPIV3Schema` of a CRD holds it.
-    pub fn schema(&self, group: &str, kind: &str) -> Option<&Value> {
-        self.find(group, kind).map(|kind| &kind.schema)
+    pub fn schema(&self, group: &str, kind: &str) -> Option<Value> {
+        self.find(group, kind)?.version("").map(|version| version.schema.clone())
     }
 
-    fn find(&self, group: &str, kind: &str) -> Option<&Kind> {
-        self.kinds.get(&(group.to_owned(), kind.to_owned()))
+    fn find(&self, group: &str, kind: &str) -> Option<Arc<Versions>> {
+        let key = (group.to_owned(), kind.to_owned());
+        let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
+        registered.get(&key).or_else(|| self.builtin.get(&key)).cloned()
+    }
+
+    fn registered(&self) -> RwLockWriteGuard<'_, HashMap<(String, String), Arc<Versions>>> {
+        self.registered.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Admit for Schemas {
     fn schema(&self, group: &str, kind: &str) -> Option<Value> {
-        let Some(found) = Self::schema(self, group, kind) else { return core_schema(group, kind) };
-        let mut schema = found.clone();
+        let Some(mut schema) = Self::schema(self, group, kind) else { return core_schema(group, kind) };
         schema["properties"]["metadata"] = inline::inline(Definitions::get(), core::OBJECT_META)?;
         Some(schema)
+    }
+
+    fn schema_of(&self, group: &str, version: &str, kind: &str) -> Option<Value> {
+        self.find(group, kind)?.version(version).map(|version| version.schema.clone())
+    }
+
+    fn register(&self, group: &str, kind: &str, versions: &[(String, Value)]) -> Result<(), String> {
+        let versions = Versions::compile(versions).map_err(|error| error.to_string())?;
+        self.registered().insert((group.to_owned(), kind.to_owned()), Arc::new(versions));
+        Ok(())
+    }
+
+    fn unregister(&self, group: &str, kind: &str) {
+        self.registered().remove(&(group.to_owned(), kind.to_owned()));
     }
 
     fn decode(&self, group: &str, version: &str, kind: &str, object: &mut Value) -> Result<Vec<String>, String> {
@@ -97,16 +132,26 @@ impl Admit for Schemas {
     }
 
     fn admit(&self, group: &str, kind: &str, object: &mut Value, old: Option<&Value>) -> Admitted {
-        let Some(kind) = self.find(group, kind) else {
-            let version = object["apiVersion"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default();
+        let version = object["apiVersion"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default();
+        let versions = self.find(group, kind);
+        let Some(found) = versions.as_deref().and_then(|versions| versions.version(version)) else {
+            // Some kinds are kept in the shape of another.
+            let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+            let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
             if let Some(name) = Definitions::get().name(group, version, kind) {
                 Types::get().fill(name, object);
             }
             return Admitted::default();
         };
-        let unknown = kind.node.prune(object);
-        kind.node.fill_defaults(object);
-        let found = kind.node.validate(object);
+        found.admit(object, old)
+    }
+}
+
+impl Version {
+    fn admit(&self, object: &mut Value, old: Option<&Value>) -> Admitted {
+        let unknown = self.node.prune(object);
+        self.node.fill_defaults(object);
+        let found = self.node.validate(object, old);
         let mut errors = found.errors;
         if found.blocking {
             errors.push(FieldError {
@@ -117,7 +162,7 @@ impl Admit for Schemas {
                     .to_owned(),
             });
         } else {
-            errors.extend(kind.evaluate(object, old));
+            errors.extend(self.node.evaluate(object, old));
         }
         Admitted { errors, unknown }
     }
@@ -132,56 +177,6 @@ fn core_schema(group: &str, kind: &str) -> Option<Value> {
         made.insert(name.to_owned(), inline::inline(Definitions::get(), name)?);
     }
     made.get(name).cloned()
-}
-
-impl Kind {
-    fn evaluate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let Err(failures) = validate_compiled(&self.rules, object, old) else { return Vec::new() };
-        let mut errors: Vec<_> = failures
-            .into_iter()
-            .map(|failure| {
-                let (kind, word) = match (&failure.kind, failure.reason.as_deref()) {
-                    (ErrorKind::ValidationFailure, Some("FieldValueForbidden")) => {
-                        (FieldErrorKind::Forbidden, "Forbidden: ".to_owned())
-                    }
-                    (ErrorKind::ValidationFailure, Some("FieldValueRequired")) => {
-                        (FieldErrorKind::Required, "Required value: ".to_owned())
-                    }
-                    (ErrorKind::ValidationFailure, Some("FieldValueDuplicate")) => {
-                        (FieldErrorKind::Duplicate, "Duplicate value: ".to_owned())
-                    }
-                    _ => {
-                        let type_ = at_path(object, &failure.field_path).map_or("object", type_name);
-                        (FieldErrorKind::Invalid, format!("Invalid value: {type_:?}: "))
-                    }
-                };
-                FieldError { message: format!("{word}{}", failure.message), field: failure.field_path, kind }
-            })
-            .collect();
-        // Rules hang in hash maps: give clients the same order every time.
-        errors.sort_by(|a, b| a.field.cmp(&b.field));
-        errors
-    }
-}
-
-/// The value at a path such as `spec.rules[0].matches`.
-fn at_path<'v>(object: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').flat_map(|part| part.split('[')).filter(|part| !part.is_empty()).try_fold(object, |value, part| {
-        match part.strip_suffix(']').and_then(|index| index.parse::<usize>().ok()) {
-            Some(index) => value.get(index),
-            None => value.get(part),
-        }
-    })
-}
-
-fn first_rule_error(rules: &CompiledSchema) -> Option<String> {
-    let own = rules.compilation_errors().first().map(ToString::to_string);
-    own.or_else(|| {
-        let children =
-            rules.properties.values().chain(rules.items.as_deref()).chain(rules.additional_properties.as_deref());
-        let branches = rules.all_of.iter().chain(&rules.any_of).chain(&rules.one_of);
-        children.chain(branches).find_map(first_rule_error)
-    })
 }
 
 /// A type's schema in the form that Kubernetes calls structural: no references, no null types.

@@ -116,6 +116,11 @@ impl StatusError {
             .without_details()
     }
 
+    /// The kind's CustomResourceDefinition is deleted and waits for its objects.
+    pub(super) fn definition_terminating() -> Self {
+        Self::new(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating")
+    }
+
     fn without_details(mut self) -> Self {
         self.0.details = Some(json!({}));
         self

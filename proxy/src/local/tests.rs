@@ -1,6 +1,7 @@
 //! The API over real HTTP, through kube-rs and kubectl.
 
 mod apply;
+mod crds;
 mod kubectl;
 mod logs;
 mod verbs;

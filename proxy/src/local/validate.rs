@@ -10,8 +10,11 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::admit::{FieldError, FieldErrorKind};
+use rules::Rule;
+pub(super) use rules::{RuleError, check_rules};
 
-pub(super) mod check;
+mod check;
+mod rules;
 
 #[cfg(test)]
 mod tests;
@@ -93,6 +96,11 @@ pub struct Node {
     min_properties: Option<u64>,
     max_properties: Option<u64>,
     default: Option<Value>,
+    /// A whole object of some kind: `apiVersion`, `kind` and `metadata` are its own.
+    embedded: bool,
+    rules: Vec<Rule>,
+    /// Whether rules stand here or below.
+    has_rules: bool,
     all_of: Vec<Node>,
     any_of: Vec<Node>,
     one_of: Vec<Node>,
@@ -101,7 +109,9 @@ pub struct Node {
 
 impl Node {
     pub fn compile(schema: &Value) -> Result<Self, SchemaError> {
-        Self::at(schema, "$", 0)
+        let mut node = Self::at(schema, "$", 0)?;
+        node.count_rules();
+        Ok(node)
     }
 
     fn at(schema: &Value, path: &str, depth: usize) -> Result<Self, SchemaError> {
@@ -182,11 +192,20 @@ impl Node {
             min_properties: count("minProperties"),
             max_properties: count("maxProperties"),
             default: schema.get("default").cloned(),
+            embedded: flag("x-kubernetes-embedded-resource"),
+            rules: Rule::compile_all(schema, path)?,
+            has_rules: false,
             all_of: list("allOf")?,
             any_of: list("anyOf")?,
             one_of: list("oneOf")?,
             not: boxed("not")?,
         })
+    }
+
+    /// The schema of an object with this one field.
+    pub(super) fn wrap(name: &str, node: Self) -> Self {
+        let properties = BTreeMap::from([(name.to_owned(), node)]);
+        Self { type_: Some(Type::Object), properties, ..Self::default() }
     }
 
     /// Removes what the schema does not name and returns the removed paths. A whole object keeps
@@ -202,7 +221,8 @@ impl Node {
             Value::Object(fields) => {
                 let keeps_all = self.preserve_unknown || matches!(self.additional, Additional::Any);
                 fields.retain(|name, inner| {
-                    if path.is_empty() && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
+                    let whole = path.is_empty() || self.embedded;
+                    if whole && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
                         return true;
                     }
                     match (self.properties.get(name), &self.additional) {
@@ -260,10 +280,22 @@ impl Node {
         }
     }
 
-    /// Everything in the object that its schema refuses.
-    pub fn validate(&self, object: &Value) -> Findings {
+    /// Everything in the object that its schema refuses. Values that were there before, and did
+    /// not change, are not looked at.
+    pub fn validate(&self, object: &Value, old: Option<&Value>) -> Findings {
         let mut findings = Findings::default();
-        self.check(object, "", &mut findings);
+        self.check(object, old, "", &mut findings);
+        let mut twice = Vec::new();
+        self.find_duplicates(object, "", &mut twice);
+        if !twice.is_empty() {
+            let mut before = Vec::new();
+            if let Some(old) = old {
+                self.find_duplicates(old, "", &mut before);
+            }
+            if before.is_empty() {
+                findings.errors.extend(twice);
+            }
+        }
         findings
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::admit::{Admit, FieldError, FieldErrorKind};
+use super::crd;
 use super::kinds::{Kind, Registry};
 use super::managed::{self, Shapes, Write};
 use super::patch::Patch;
@@ -102,6 +103,9 @@ impl Resources {
         write.settle_nulls(&mut body);
         let sent = body.clone();
         let mut object = fresh(target, body)?;
+        if kind.terminating {
+            return Err(StatusError::definition_terminating());
+        }
         check_namespace(txn, kind, namespace, name_of(&object))?;
         if kind.ephemeral {
             unknown.extend(accept(&*self.admit, kind, txn, &mut object, None, options)?);
@@ -296,12 +300,16 @@ impl Resources {
     }
 
     /// Runs the change alone; what it does to definitions of kinds holds before this returns.
-    async fn write_all<T, F>(&self, _target: &Target, dry_run: bool, change: F) -> Result<T, StatusError>
+    async fn write_all<T, F>(&self, target: &Target, dry_run: bool, change: F) -> Result<T, StatusError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Txn<'_>) -> Result<T, StatusError> + Send + 'static,
     {
-        self.store.transact(dry_run, change).await
+        let answer = self.store.transact(dry_run, change).await?;
+        if !dry_run && crd::concerns(&target.kind) {
+            Box::pin(crd::settle(self)).await?;
+        }
+        Ok(answer)
     }
 
     /// Deletes the object if it names owners and none of them is there.

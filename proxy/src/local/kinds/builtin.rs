@@ -7,6 +7,7 @@ use super::events::{self, Events};
 use super::rules::{ConfigMaps, Namespaces, Plain, Pods, Reviews, Secrets};
 use super::services::Services;
 use super::{Kind, Rules, Scale, View};
+use crate::local::crd::CustomResourceDefinitions;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
@@ -41,8 +42,15 @@ fn kind(group: &str, name: &str, plural: &str) -> Build {
         scale: None,
         answers_with_object: false,
         view: None,
+        warning: None,
+        terminating: false,
         rules: Arc::new(Plain),
     })
+}
+
+pub(super) fn custom(group: &str, name: &str, plural: &str, singular: &str) -> Kind {
+    let Build(made) = kind(group, name, plural).custom();
+    Kind { versions: Vec::new(), singular: singular.into(), ..made }
 }
 
 /// A kind of the Gateway API: a custom resource to every client.
@@ -277,6 +285,7 @@ fn platform() -> Vec<Build> {
             .cluster()
             .status()
             .generation()
+            .rules(CustomResourceDefinitions)
             .columns(cells::created_at()),
     ]
 }

@@ -50,6 +50,16 @@ impl Column {
         self
     }
 
+    /// The column as a CustomResourceDefinition writes it down, if it can.
+    pub fn definition(&self) -> Option<Value> {
+        let Cell::Path(path) = &self.cell else { return None };
+        let mut column = serde_json::json!({"name": self.name, "type": self.kind, "jsonPath": path});
+        if self.priority != 0 {
+            column["priority"] = self.priority.into();
+        }
+        Some(column)
+    }
+
     /// What the column shows of this object.
     pub fn value(&self, object: &Value) -> Value {
         match &self.cell {

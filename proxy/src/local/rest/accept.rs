@@ -7,7 +7,8 @@ pub(super) enum Shape {
     Object,
     Table,
     Partial,
-    Discovery,
+    /// Aggregated discovery in this version.
+    Discovery(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,8 @@ fn one(text: &str) -> Option<Accept> {
         (None, ..) => Shape::Object,
         (Some("Table"), "v1", "meta.k8s.io") => Shape::Table,
         (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), "v1", "meta.k8s.io") => Shape::Partial,
-        (Some("APIGroupDiscoveryList"), "v2", "apidiscovery.k8s.io") => Shape::Discovery,
+        (Some("APIGroupDiscoveryList"), "v2", "apidiscovery.k8s.io") => Shape::Discovery("v2"),
+        (Some("APIGroupDiscoveryList"), "v2beta1", "apidiscovery.k8s.io") => Shape::Discovery("v2beta1"),
         _ => return None,
     };
     Some(Accept { shape, yaml, acceptable: true })

@@ -4,12 +4,13 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use futures::Stream;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY, WARNING};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY, WARNING};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::Value;
 
+use super::super::openapi::Document;
 use super::accept::Accept;
 use super::{Body, StatusError};
 
@@ -47,15 +48,32 @@ pub(super) fn failure(error: &StatusError, accept: Accept) -> Response<Body> {
     encode(error.code(), accept, &error.to_value())
 }
 
-pub(super) fn discovery(value: &Value, aggregated: bool) -> Response<Body> {
-    let mut response = json(200, value);
+/// A document that clients may keep: they ask again with its hash.
+pub(super) fn document(document: &Document, kept: &HeaderMap, content_type: &'static str) -> Response<Body> {
+    let tag = format!("\"{}\"", document.hash);
+    let known = kept.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let same = known.flat_map(|value| value.split(',')).any(|value| value.trim() == tag);
+    let mut response = if same { full(304, content_type, "") } else { full(200, content_type, document.body.clone()) };
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept"));
-    if aggregated {
-        let kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(ETAG, tag);
     }
     response
+}
+
+pub(super) fn discovery(value: &Value, version: Option<&str>, kept: &HeaderMap) -> Response<Body> {
+    let kind = match version {
+        Some("v2") => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        Some(_) => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        None => {
+            let mut response = json(200, value);
+            response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+            return response;
+        }
+    };
+    document(&Document::new(value), kept, kind)
 }
 
 pub(super) fn warn(response: &mut Response<Body>, warnings: impl Iterator<Item = String>) {

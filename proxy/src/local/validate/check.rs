@@ -4,10 +4,13 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde_json::Value;
 
-use super::{Additional, FieldErrorKind, Findings, ListType, Node, Type, identity, join};
+use super::{Additional, FieldError, FieldErrorKind, Findings, ListType, Node, Type, identity, join};
 
 impl Node {
-    pub(super) fn check(&self, value: &Value, path: &str, out: &mut Findings) {
+    pub(super) fn check(&self, value: &Value, old: Option<&Value>, path: &str, out: &mut Findings) {
+        if old == Some(value) {
+            return;
+        }
         if value.is_null() && self.nullable {
             return;
         }
@@ -23,8 +26,8 @@ impl Node {
         match value {
             Value::String(text) => self.check_string(text, path, out),
             Value::Number(_) => self.check_number(value, path, out),
-            Value::Array(items) => self.check_array(items, path, out),
-            Value::Object(_) => self.check_object(value, path, out),
+            Value::Array(items) => self.check_array(items, old, path, out),
+            Value::Object(_) => self.check_object(value, old, path, out),
             Value::Null | Value::Bool(_) => {}
         }
         self.check_branches(value, path, out);
@@ -93,7 +96,7 @@ impl Node {
         }
     }
 
-    fn check_array(&self, items: &[Value], path: &str, out: &mut Findings) {
+    fn check_array(&self, items: &[Value], old: Option<&Value>, path: &str, out: &mut Findings) {
         let count = items.len() as u64;
         if let Some(max) = self.max_items
             && count > max
@@ -111,9 +114,28 @@ impl Node {
         let node = self.items.as_deref();
         if let Some(node) = node {
             for (index, item) in items.iter().enumerate() {
-                node.check(item, &format!("{path}[{index}]"), out);
+                node.check(item, self.old_item(item, old), &format!("{path}[{index}]"), out);
             }
         }
+    }
+
+    /// Entries that sets and lists of named entries have twice.
+    pub(super) fn find_duplicates(&self, value: &Value, path: &str, out: &mut Vec<FieldError>) {
+        let items = match value {
+            Value::Object(fields) => {
+                for (name, inner) in fields {
+                    match (self.properties.get(name), &self.additional) {
+                        (Some(node), _) => node.find_duplicates(inner, &self.child(path, name), out),
+                        (None, Additional::Each(node)) => node.find_duplicates(inner, &self.child(path, name), out),
+                        _ => {}
+                    }
+                }
+                return;
+            }
+            Value::Array(items) => items,
+            _ => return,
+        };
+        let node = self.items.as_deref();
         let key = |item: &Value| match &self.list {
             ListType::Atomic => None,
             ListType::Set => Some(item.to_string()),
@@ -122,13 +144,19 @@ impl Node {
         let mut seen = BTreeSet::new();
         for (index, key) in items.iter().enumerate().filter_map(|(index, item)| Some((index, key(item)?))) {
             if seen.contains(&key) {
-                out.add(&format!("{path}[{index}]"), FieldErrorKind::Duplicate, format!("Duplicate value: {key}"));
+                let message = format!("Duplicate value: {key}");
+                out.push(FieldError { field: format!("{path}[{index}]"), kind: FieldErrorKind::Duplicate, message });
             }
             seen.insert(key);
         }
+        if let Some(node) = node {
+            for (index, item) in items.iter().enumerate() {
+                node.find_duplicates(item, &format!("{path}[{index}]"), out);
+            }
+        }
     }
 
-    fn check_object(&self, value: &Value, path: &str, out: &mut Findings) {
+    fn check_object(&self, value: &Value, old: Option<&Value>, path: &str, out: &mut Findings) {
         let Value::Object(fields) = value else { return };
         let count = fields.len() as u64;
         if let Some(max) = self.max_properties
@@ -147,9 +175,10 @@ impl Node {
             out.add(&join(path, name), FieldErrorKind::Required, "Required value".to_owned());
         }
         for (name, inner) in fields {
+            let old = old.and_then(|old| old.get(name));
             match (self.properties.get(name), &self.additional) {
-                (Some(node), _) => node.check(inner, &join(path, name), out),
-                (None, Additional::Each(node)) => node.check(inner, &join(path, name), out),
+                (Some(node), _) => node.check(inner, old, &join(path, name), out),
+                (None, Additional::Each(node)) => node.check(inner, old, &join(path, name), out),
                 (None, _) => {}
             }
         }
@@ -158,11 +187,11 @@ impl Node {
     fn check_branches(&self, value: &Value, path: &str, out: &mut Findings) {
         let fits = |node: &Self| {
             let mut inner = Findings::default();
-            node.check(value, path, &mut inner);
+            node.check(value, None, path, &mut inner);
             inner.errors.is_empty()
         };
         for node in &self.all_of {
-            node.check(value, path, out);
+            node.check(value, None, path, out);
         }
         let mut refuse = |rule: &str| {
             let message = format!("Invalid value: {value}: {path} in body {rule}");
@@ -207,7 +236,7 @@ fn is_integer(value: &Value) -> bool {
 }
 
 /// The name by which JSON Schema calls the type of a value.
-pub(in crate::local) fn type_name(value: &Value) -> &'static str {
+fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::{FieldErrorKind as Kind, MAX_DEPTH, Node, SchemaError};
 
 fn check(schema: Value, object: Value) -> Vec<(String, Kind, String)> {
-    let findings = Node::compile(&schema).unwrap().validate(&object);
+    let findings = Node::compile(&schema).unwrap().validate(&object, None);
     findings.errors.into_iter().map(|error| (error.field, error.kind, error.message)).collect()
 }
 
