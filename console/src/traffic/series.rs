@@ -259,6 +259,7 @@ impl Traffic {
                     }
                 }
                 What::Bucket(bound) => *counts.bucket(bound) += delta,
+                What::Failure => counts.errors += delta,
                 What::InFlight => {}
             }
         }
@@ -351,6 +352,8 @@ pub(super) enum What {
     Request(Class),
     Bucket(f64),
     InFlight,
+    /// An error of something that was counted already.
+    Failure,
 }
 
 #[derive(Clone, Copy)]
@@ -364,6 +367,9 @@ pub(super) enum Class {
 fn own(sample: &Sample) -> Option<(What, Vec<Scope>)> {
     let what = match sample.name.as_str() {
         metric::REQUESTS => What::Request(class(sample)),
+        // What is passed on unread has connections for requests, and unreachable backends for errors.
+        metric::CONNECTIONS => What::Request(Class::Fine),
+        metric::UPSTREAM_FAILURES if passed_on(sample) => What::Failure,
         metric::REQUESTS_IN_FLIGHT => What::InFlight,
         name if name.strip_prefix(metric::REQUEST_DURATION) == Some("_bucket") => {
             What::Bucket(sample.label("le")?.parse().ok()?)
@@ -371,6 +377,12 @@ fn own(sample: &Sample) -> Option<(What, Vec<Scope>)> {
         _ => return None,
     };
     Some((what, scopes(sample)))
+}
+
+/// Whether the route knows nothing of requests; an HTTP request that failed is counted by its code.
+fn passed_on(sample: &Sample) -> bool {
+    let kind = sample.label(label::ROUTE_KIND).and_then(Kind::route);
+    matches!(kind, Some(Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute))
 }
 
 fn class(sample: &Sample) -> Class {
