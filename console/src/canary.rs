@@ -17,6 +17,7 @@ pub mod operate;
 pub mod owners;
 pub mod patch;
 pub mod plan;
+pub mod progress;
 pub mod record;
 pub mod report;
 pub mod settings;
@@ -92,4 +93,6 @@ pub struct Transition {
 pub struct Run {
     pub events: tokio::sync::mpsc::Receiver<Transition>,
     pub commands: tokio::sync::mpsc::Sender<Order>,
+    /// The figures as they are, between transitions.
+    pub progress: tokio::sync::watch::Receiver<progress::Progress>,
 }

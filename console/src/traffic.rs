@@ -1,11 +1,12 @@
 //! What traffic does, from the proxies' metrics.
 //!
-//! `scrape` does the I/O; `parse` and `series` are pure.
+//! `scrape` does the I/O; `parse`, `series` and `foreign` are pure.
 
 use std::time::Duration;
 
 use crate::model::key::ObjectKey;
 
+mod foreign;
 pub mod parse;
 pub mod scrape;
 pub mod series;

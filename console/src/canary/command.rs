@@ -1,10 +1,16 @@
 //! `gwtop canary` in a terminal or a pipeline: lines out, signals in.
 
-use std::{io::Write as _, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{OnInterrupt, Order, Settings, Transition, drive, journal};
+use super::{
+    OnInterrupt, Order, Settings, Transition, drive, journal,
+    progress::{self, Progress},
+};
 use crate::{cluster::connect::Connection, exit::Exit};
 
 /// How long a run may take to end after it was told to leave at once.
@@ -50,6 +56,7 @@ pub async fn run(connection: Connection, settings: Settings, output: Output, on_
         }
     };
     let mut run = drive::spawn(connection, settings);
+    let mut footer = Footer::new(output);
     let mut signalled = 0;
     let mut deadline = None;
     loop {
@@ -62,8 +69,12 @@ pub async fn run(connection: Connection, settings: Settings, output: Output, on_
         tokio::select! {
             transition = run.events.recv() => match transition {
                 Some(transition) => {
+                    footer.clear();
                     print(&transition, output);
                     if let Some(exit) = transition.finished {
+                        // The Lease is given back after the last word.
+                        let rest = async { while run.events.recv().await.is_some() {} };
+                        let _ = tokio::time::timeout(LEAVE, rest).await;
                         return exit;
                     }
                 }
@@ -72,7 +83,12 @@ pub async fn run(connection: Connection, settings: Settings, output: Output, on_
                     return Exit::Internal;
                 }
             },
+            Ok(()) = run.progress.changed(), if footer.live => {
+                let progress = run.progress.borrow_and_update().clone();
+                footer.draw(&progress);
+            }
             name = signals.next() => {
+                footer.clear();
                 signalled += 1;
                 let order = match on_interrupt {
                     _ if signalled > 1 => Order::Stop,
@@ -98,6 +114,51 @@ pub async fn run(connection: Connection, settings: Settings, output: Output, on_
     }
 }
 
+/// The figures below the lines, in a terminal only: drawn over themselves.
+struct Footer {
+    live: bool,
+    drawn: usize,
+    last: std::time::Instant,
+}
+
+impl Footer {
+    /// More often than this nobody reads.
+    const EVERY: Duration = Duration::from_millis(200);
+
+    fn new(output: Output) -> Self {
+        let live = output == Output::Text
+            && std::io::stdout().is_terminal()
+            && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        Self { live, drawn: 0, last: std::time::Instant::now() }
+    }
+
+    fn clear(&mut self) {
+        if self.drawn > 0 {
+            let mut stdout = std::io::stdout().lock();
+            let _ = write!(stdout, "\x1b[{}A\x1b[J", self.drawn);
+            let _ = stdout.flush();
+            self.drawn = 0;
+        }
+    }
+
+    fn draw(&mut self, progress: &Progress) {
+        if progress.steps.is_empty() || (self.drawn > 0 && self.last.elapsed() < Self::EVERY) {
+            return;
+        }
+        let (width, height) = crossterm::terminal::size().unwrap_or((80, 24));
+        let lines = progress::lines(progress, usize::from(width));
+        if lines.len() + 1 >= usize::from(height) {
+            return;
+        }
+        self.clear();
+        let mut stdout = std::io::stdout().lock();
+        let _ = write!(stdout, "{}\r\n", lines.join("\r\n"));
+        let _ = stdout.flush();
+        self.drawn = lines.len();
+        self.last = std::time::Instant::now();
+    }
+}
+
 fn print(transition: &Transition, output: Output) {
     let line = match output {
         Output::Json => match serde_json::to_string(transition) {
@@ -117,6 +178,11 @@ fn print(transition: &Transition, output: Output) {
         && let Ok(patch) = serde_json::to_string_pretty(patch)
     {
         let _ = writeln!(stdout, "{patch}");
+    }
+    if output == Output::Text
+        && let Some(diff) = &transition.diff
+    {
+        let _ = write!(stdout, "\nTo commit, or the next sync undoes it:\n\n{diff}");
     }
     let _ = stdout.flush();
     if output == Output::Json && transition.finished.is_some_and(|exit| exit != Exit::Ok) {

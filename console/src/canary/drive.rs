@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use self::{preflight::Refused, tell::Teller};
-use super::{Order, Run, Settings, Transition};
+use super::{Order, Run, Settings, Transition, progress::Progress};
 use crate::{
     cluster::{connect::Connection, lease},
     exit::Exit,
@@ -33,8 +33,9 @@ pub(super) struct Context {
 pub fn spawn(connection: Connection, settings: Settings) -> Run {
     let (events, receiver) = mpsc::channel(256);
     let (commands, orders) = mpsc::channel(16);
-    tokio::spawn(run(connection, settings, events, orders));
-    Run { events: receiver, commands }
+    let (sender, progress) = watch::channel(Progress::default());
+    tokio::spawn(run(connection, settings, events, orders, sender));
+    Run { events: receiver, commands, progress }
 }
 
 async fn run(
@@ -42,6 +43,7 @@ async fn run(
     settings: Settings,
     events: mpsc::Sender<Transition>,
     mut orders: mpsc::Receiver<Order>,
+    progress: watch::Sender<Progress>,
 ) {
     let now = Timestamp::now();
     let run = format!("{}-{}", now.strftime("%Y%m%dT%H%M%S%3f"), std::process::id());
@@ -62,7 +64,7 @@ async fn run(
     };
     match ready {
         Ok(ready) if context.settings.dry_run.is_some() => Box::pin(dry::run(&context, &teller, ready)).await,
-        Ok(ready) => Box::pin(driver::Driver::new(context, teller, ready).drive(orders)).await,
+        Ok(ready) => Box::pin(driver::Driver::new(context, teller, ready, progress).drive(orders)).await,
         Err(Refused { exit, message }) => {
             let phase = if exit == Exit::Unreachable { "Unreachable" } else { "Refused" };
             let last = Transition { phase, message, finished: Some(exit), ..teller.blank() };

@@ -120,6 +120,12 @@ impl Machine {
         self.converged && (self.skip || at.saturating_sub(self.observing) >= self.interval())
     }
 
+    /// How long the step has been observed, in whole seconds, and how long it is to be.
+    pub fn observed(&self, at: Duration) -> Option<(Duration, Duration)> {
+        let seconds = Duration::from_secs(at.saturating_sub(self.observing).as_secs());
+        self.converged.then(|| (seconds.min(self.interval()), self.interval()))
+    }
+
     /// Whether the canary has had this weight for so long that it no longer starts up.
     pub fn warm(&self, at: Duration, after: Duration) -> bool {
         self.converged && at.saturating_sub(self.observing) >= after

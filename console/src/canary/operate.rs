@@ -336,6 +336,7 @@ pub async fn rollback(
     if !standing.alive() {
         return undo(connection, &standing, output).await;
     }
+    let standing_namespace = standing.key.namespace.clone();
     let told = tell(connection, &standing, Order::Rollback).await;
     if told != Exit::Ok {
         return told;
@@ -345,6 +346,18 @@ pub async fn rollback(
         namespace: Some(standing.key.namespace.clone()),
         name: standing.key.name.clone(),
     };
+    // A run whose Lease has not run out yet may be dead all the same.
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match self::standing(connection, Some(&standing_namespace), Some(&named)).await {
+            Ok(found) => match found.first() {
+                Some(one) if one.alive() => {}
+                Some(one) => return undo(connection, one, output).await,
+                None => break,
+            },
+            Err(failure) => eprintln!("gwtop: {failure}"),
+        }
+    }
     Box::pin(status(connection, None, Some(&named), output == Output::Json, true)).await
 }
 

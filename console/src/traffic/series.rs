@@ -8,7 +8,7 @@ use std::{
 
 use gwproxy::contract::{label, metric};
 
-use super::{Arm, Rates, parse::Sample, scrape::Scrape};
+use super::{Arm, Rates, foreign, parse::Sample, scrape::Scrape};
 use crate::model::key::{Kind, ObjectKey};
 
 #[cfg(test)]
@@ -97,13 +97,19 @@ fn share(part: f64, whole: f64) -> Option<f64> {
 
 /// What a sample counts towards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Scope {
+pub(super) enum Scope {
     Total,
     Gateway(ObjectKey),
     Listener(ObjectKey, String),
     Route(ObjectKey),
     Rule(ObjectKey, usize),
     Arm(Arm),
+    /// A backend by its position in the rule, where its name is not told.
+    ArmAt(ObjectKey, usize, usize),
+    /// All backends of a rule, and nothing that tells them apart.
+    Blended(ObjectKey, usize),
+    /// A Service, by whichever route it is reached.
+    Service(String, String),
 }
 
 #[derive(Debug, Default, Clone)]
@@ -221,21 +227,10 @@ impl Traffic {
         previous: &HashMap<String, f64>,
         counters: &mut HashMap<String, f64>,
     ) {
-        let what = match sample.name.as_str() {
-            metric::REQUESTS => What::Request(class(sample)),
-            metric::REQUESTS_IN_FLIGHT => What::InFlight,
-            name if name.strip_prefix(metric::REQUEST_DURATION) == Some("_bucket") => {
-                match sample.label("le").map(str::parse) {
-                    Some(Ok(bound)) => What::Bucket(bound),
-                    _ => return,
-                }
-            }
-            _ => return,
-        };
         if !sample.value.is_finite() || sample.value < 0.0 {
             return;
         }
-        let scopes = scopes(sample);
+        let Some((what, scopes)) = own(sample).or_else(|| foreign::read(sample)) else { return };
         if let What::InFlight = what {
             for scope in scopes {
                 *self.tracks.entry(scope).or_default().in_flight.entry(source.to_owned()).or_default() += sample.value;
@@ -264,6 +259,7 @@ impl Traffic {
                     }
                 }
                 What::Bucket(bound) => *counts.bucket(bound) += delta,
+                What::Failure => counts.errors += delta,
                 What::InFlight => {}
             }
         }
@@ -323,9 +319,20 @@ impl Traffic {
         self.last.map(|last| now.saturating_duration_since(last))
     }
 
+    /// As `counts`, for a backend at this position of its rule; also by what other
+    /// implementations tell.
+    pub fn counts_at(&self, arm: &Arm, index: usize) -> Option<ArmCounts> {
+        let scopes = [
+            Scope::Arm(arm.clone()),
+            Scope::ArmAt(arm.route.clone(), arm.rule, index),
+            Scope::Service(arm.backend_namespace.clone(), arm.backend.clone()),
+        ];
+        scopes.iter().find_map(|scope| self.tracks.get(scope)).map(|track| track.counts.clone())
+    }
+
     /// Why the sources cannot tell the backends of a rule apart, and what to change.
-    pub fn blended(&self) -> Option<&'static str> {
-        None
+    pub fn blended(&self, route: &ObjectKey, rule: usize) -> Option<&'static str> {
+        self.tracks.contains_key(&Scope::Blended(route.clone(), rule)).then_some(foreign::ONE_CLUSTER)
     }
 
     /// What keeps a source from answering.
@@ -341,17 +348,41 @@ impl SourceState {
 }
 
 #[derive(Clone, Copy)]
-enum What {
+pub(super) enum What {
     Request(Class),
     Bucket(f64),
     InFlight,
+    /// An error of something that was counted already.
+    Failure,
 }
 
 #[derive(Clone, Copy)]
-enum Class {
+pub(super) enum Class {
     Fine,
     Client,
     Server,
+}
+
+/// gwproxy's own series.
+fn own(sample: &Sample) -> Option<(What, Vec<Scope>)> {
+    let what = match sample.name.as_str() {
+        metric::REQUESTS => What::Request(class(sample)),
+        // What is passed on unread has connections for requests, and unreachable backends for errors.
+        metric::CONNECTIONS => What::Request(Class::Fine),
+        metric::UPSTREAM_FAILURES if passed_on(sample) => What::Failure,
+        metric::REQUESTS_IN_FLIGHT => What::InFlight,
+        name if name.strip_prefix(metric::REQUEST_DURATION) == Some("_bucket") => {
+            What::Bucket(sample.label("le")?.parse().ok()?)
+        }
+        _ => return None,
+    };
+    Some((what, scopes(sample)))
+}
+
+/// Whether the route knows nothing of requests; an HTTP request that failed is counted by its code.
+fn passed_on(sample: &Sample) -> bool {
+    let kind = sample.label(label::ROUTE_KIND).and_then(Kind::route);
+    matches!(kind, Some(Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute))
 }
 
 fn class(sample: &Sample) -> Class {

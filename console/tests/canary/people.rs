@@ -242,3 +242,16 @@ async fn a_command_and_a_service_can_be_the_check() {
     assert!(last["message"].as_str().unwrap().contains("service nobody:80/healthz"), "{last}");
     world.left([100, 0]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_that_blend_the_two_backends_refuse_the_run() {
+    let world = World::with([100, 0]).await;
+    let (ear, url) = Ear::open().await;
+    let text = "envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"2\",envoy_cluster_name=\"httproute/default/app/rule/0\"} 5\n";
+    ear.says("/stats/prometheus", 200, text);
+    let metrics = format!("{url}/stats/prometheus");
+    let (code, said) = world.canary(&["app", "-o", "json", "--metrics-url", &metrics]).await;
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("do not tell app-v2:8080 from app-v1:8080") && said.contains("filter"), "{said}");
+    world.left([100, 0]).await;
+}

@@ -25,6 +25,10 @@ async fn a_healthy_canary_reaches_its_maximum() {
     let audit = std::fs::read_to_string(world.folder.path().join("state/gwtop/audit.jsonl")).unwrap();
     let applied = audit.lines().filter(|line| line.contains(r#""outcome":"applied""#)).count();
     assert_eq!(applied, 4, "claim, two steps, finish: {audit}");
+    let (_, status) = world.canary(&["status", "app", "-o", "json"]).await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let ended = &status["items"][0];
+    assert_eq!((&ended["holder"], &ended["state"]["finished"]), (&json!(""), &json!(0)), "the lease was given back");
     let journal = std::fs::read_dir(world.folder.path().join("state/gwtop/canary")).unwrap().count();
     assert_eq!(journal, 1);
 }

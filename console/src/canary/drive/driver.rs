@@ -7,7 +7,10 @@ use std::{
 };
 
 use serde_json::json;
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -24,10 +27,12 @@ use crate::{
         machine::{Effect, Event, Machine, State, Timing},
         patch::Goal,
         plan::{Stage, When, short},
+        progress::Progress,
         verdict::{Evidence, Trial},
     },
     cluster::follow::{self, Seen},
     exit::Exit,
+    intent::weights::Backend,
     model::key::{Kind, ObjectKey},
     traffic::{scrape, series::Traffic},
 };
@@ -57,10 +62,11 @@ pub(super) struct Driver {
     cancel: CancellationToken,
     beats: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     beating: bool,
+    progress: watch::Sender<Progress>,
 }
 
 impl Driver {
-    pub(super) fn new(context: Arc<Context>, teller: Teller, ready: Ready) -> Self {
+    pub(super) fn new(context: Arc<Context>, teller: Teller, ready: Ready, progress: watch::Sender<Progress>) -> Self {
         let settings = &context.settings;
         let timing = Timing {
             converge: settings.converge,
@@ -94,6 +100,7 @@ impl Driver {
             cancel: CancellationToken::new(),
             beats: mpsc::channel(16),
             beating: false,
+            progress,
         }
     }
 
@@ -124,6 +131,7 @@ impl Driver {
                     }
                 }
             }
+            self.show();
             tokio::select! {
                 Some(order) = orders.recv() => self.queue.push_back(Event::Order(order)),
                 Some(event) = self.beats.1.recv() => self.queue.push_back(event),
@@ -142,6 +150,30 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// For whoever looks at the run between its transitions.
+    fn show(&self) {
+        if self.progress.is_closed() {
+            return;
+        }
+        let target = &self.targets[0];
+        let arm = |backend: &Backend| (backend.name.clone(), backend.effective());
+        let progress = Progress {
+            route: self.targets.iter().map(|target| target.key.to_string()).collect::<Vec<_>>().join(","),
+            phase: self.machine.state().name(),
+            steps: self.machine.steps().iter().map(|step| step.stage.to_string()).collect(),
+            step: self.machine.step(),
+            stable: arm(&target.pair.stable),
+            canary: arm(&target.pair.canary),
+            evidence: self.evidence.clone(),
+            observed: self.machine.observed(self.start.elapsed()),
+        };
+        self.progress.send_if_modified(|known| {
+            let news = *known != progress;
+            *known = progress;
+            news
+        });
     }
 
     fn introduction(&self) -> String {

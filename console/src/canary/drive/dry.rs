@@ -78,8 +78,12 @@ async fn rate(context: &Arc<Context>, targets: &[Target]) -> Option<f64> {
             traffic.apply(scrape::fetch(&http, source).await);
         }
     }
-    let arms = targets.iter().flat_map(|target| [target.arm(&target.pair.stable), target.arm(&target.pair.canary)]);
-    let requests: Vec<f64> = arms.filter_map(|arm| traffic.counts(&arm)).map(|counts| counts.requests).collect();
+    let requests: Vec<f64> = targets
+        .iter()
+        .flat_map(|target| [&target.pair.stable, &target.pair.canary].map(|backend| target.counts(&traffic, backend)))
+        .flatten()
+        .map(|counts| counts.requests)
+        .collect();
     (!requests.is_empty()).then(|| requests.iter().sum::<f64>() / start.elapsed().as_secs_f64())
 }
 

@@ -31,7 +31,7 @@ impl Driver {
         let header = self.stage() == Some(Stage::Header);
         let mut requests = 0.0;
         for target in &mut self.targets {
-            let totals = |backend: &weights::Backend| self.traffic.counts(&target.arm(backend)).unwrap_or_default();
+            let totals = |backend: &weights::Backend| target.counts(&self.traffic, backend).unwrap_or_default();
             let (canary, stable) = (totals(&target.pair.canary), totals(&target.pair.stable));
             // Those who send the header are not a sample of the others.
             let of_stable = if header { ArmCounts::default() } else { stable.since(&target.counted.1) };
@@ -112,7 +112,7 @@ impl Driver {
     /// What the metrics say; a pass only if the checks do not contradict it.
     fn verdict(&self, complete: bool) -> Verdict {
         for target in &self.targets {
-            if self.traffic.counts(&target.arm(&target.pair.canary)).is_none() {
+            if target.counts(&self.traffic, &target.pair.canary).is_none() {
                 return Verdict::NoData(self.inseparable(target));
             }
         }
@@ -128,7 +128,7 @@ impl Driver {
     /// Why the canary cannot be told apart, and what to change.
     fn inseparable(&self, target: &super::target::Target) -> String {
         let name = &target.pair.canary.name;
-        match self.traffic.blended() {
+        match self.traffic.blended(&target.key, target.pair.rule) {
             Some(how) => format!("no metric names the canary's backend {name} apart from stable: {how}"),
             None if self.traffic.route(&target.key).is_some() => {
                 format!("no metric names the canary's backend {name} yet, though its route has some")

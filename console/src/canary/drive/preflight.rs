@@ -21,7 +21,7 @@ use crate::{
     exit::Exit,
     intent::weights::{self, Pair, Refusal},
     model::key::{Kind, ObjectKey},
-    traffic::scrape,
+    traffic::{scrape, series::Traffic},
 };
 
 /// Ends a run before anything was written.
@@ -85,7 +85,7 @@ pub(super) async fn preflight(context: &Arc<Context>) -> Result<Ready, Refused> 
         None => None,
     };
     if !settings.no_metrics && !settings.rollback {
-        metrics(&context.connection, settings).await?;
+        metrics(&context.connection, settings, &targets).await?;
     }
     let start = match start {
         Some(start @ Start::Undo(_)) => start,
@@ -334,7 +334,7 @@ fn fresh(key: &ObjectKey, route: &Value, pair: &Pair, settings: &Settings) -> Re
     Ok(())
 }
 
-async fn metrics(connection: &Connection, settings: &Settings) -> Result<(), Refused> {
+async fn metrics(connection: &Connection, settings: &Settings, targets: &[Target]) -> Result<(), Refused> {
     let sources = scrape::discover(connection, &settings.metrics_urls)
         .await
         .map_err(|failure| unreachable(connection, &failure))?;
@@ -347,6 +347,22 @@ async fn metrics(connection: &Connection, settings: &Settings) -> Result<(), Ref
         return Err(Refused::usage(format!(
             "no metrics found: neither a Gateway that names its metrics nor pods of one; nothing was written. Give --metrics-url URL, {otherwise}"
         )));
+    }
+    // What could never tell the two apart is better said before users see the canary.
+    let http = checks::client(settings).map_err(Refused::usage)?;
+    let mut traffic = Traffic::default();
+    for source in &sources {
+        traffic.apply(scrape::fetch(&http, source).await);
+    }
+    for target in targets {
+        if let Some(how) = traffic.blended(&target.key, target.pair.rule)
+            && target.counts(&traffic, &target.pair.stable).is_none()
+        {
+            return Err(Refused::usage(format!(
+                "{}: the metrics do not tell {} from {}: {how}; or judge by --no-metrics with --check. Nothing was written",
+                target.key, target.pair.canary, target.pair.stable
+            )));
+        }
     }
     Ok(())
 }

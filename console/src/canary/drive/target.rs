@@ -24,7 +24,10 @@ use crate::{
     },
     intent::weights::{self, Pair, Refusal},
     model::key::ObjectKey,
-    traffic::{Arm, series::ArmCounts},
+    traffic::{
+        Arm,
+        series::{ArmCounts, Traffic},
+    },
 };
 
 const TRIES: u32 = 5;
@@ -491,6 +494,11 @@ impl Target {
             backend: backend.name.clone(),
             backend_port: backend.port.unwrap_or_default(),
         }
+    }
+
+    /// What the metrics say of a backend; none while they do not name it.
+    pub(super) fn counts(&self, traffic: &Traffic, backend: &weights::Backend) -> Option<ArmCounts> {
+        traffic.counts_at(&self.arm(backend), backend.index)
     }
 
     /// Whether every parent accepted this generation of the route and resolved its references.

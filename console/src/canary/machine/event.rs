@@ -36,6 +36,25 @@ pub enum State {
     Ended,
 }
 
+impl State {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Preflight => "Preflight",
+            Self::Claim => "Claim",
+            Self::Apply => "Apply",
+            Self::Converge => "Converge",
+            Self::Observe => "Observe",
+            Self::Hold => "Hold",
+            Self::Approval => "Approval",
+            Self::Finish => "Finish",
+            Self::RollingBack => "RollingBack",
+            Self::Draining => "Draining",
+            Self::Frozen => "Frozen",
+            Self::Ended => "Ended",
+        }
+    }
+}
+
 /// Why a run goes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {

@@ -121,3 +121,24 @@ fn quantiles_lie_within_their_bucket() {
     assert_eq!(counts(&[(0.1, 0.0), (f64::INFINITY, 0.0)]).quantile(0.5), None);
     assert_eq!(counts(&[]).quantile(0.5), None);
 }
+
+#[test]
+fn what_is_passed_on_unread_is_counted_by_connections() {
+    let (mut traffic, start) = (Traffic::default(), Instant::now());
+    let text = |opened: u64, failed: u64| {
+        let of = |kind: &str| labels("v1").replace("HTTPRoute", kind);
+        format!(
+            "gwproxy_connections_total{{{tcp}}} {opened}\ngwproxy_upstream_failures_total{{{tcp},reason=\"connect\"}} {failed}\n\
+             gwproxy_upstream_failures_total{{{http},reason=\"connect\"}} {failed}\n",
+            tcp = of("TCPRoute"),
+            http = of("HTTPRoute"),
+        )
+    };
+    scrape(&mut traffic, start, "a", &text(100, 1));
+    scrape(&mut traffic, start + Duration::from_secs(5), "a", &text(150, 4));
+    let tcp = Arm { route: ObjectKey::new(Kind::TcpRoute, "shop", "app"), ..arm("v1") };
+    let counts = traffic.counts(&tcp).unwrap();
+    assert_eq!((counts.requests, counts.errors), (50.0, 3.0));
+    // A request that failed at its endpoint has its own code, and may have been sent again.
+    assert_eq!(traffic.counts(&arm("v1")), None);
+}
