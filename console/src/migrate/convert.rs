@@ -49,7 +49,6 @@ pub struct Conversion<'a> {
     pub failed: Vec<(usize, String, String)>,
 }
 
-/// Rules of one listener side, each with where it comes from.
 type Rules = Vec<Value>;
 
 impl<'a> Conversion<'a> {

@@ -43,17 +43,17 @@ pub fn markdown(migration: &Migration, manifests: &str) -> String {
         "# From Ingress to Gateway API\n\n{} Ingresses, fidelity {:.1} %. Gateways: {gateways}.\n\n\
          ## 1. Deploy\n\n```\nkubectl create namespace {namespace} --dry-run=client -o yaml | kubectl apply -f -\n\
          kubectl apply --server-side --dry-run=server -f {manifests}\nkubectl apply --server-side -f {manifests}\n```\n\n\
-         - Gate: `gwtop check -A` exits 0, and every manual entry of the report is done.\n\
+         - Gate: `gwtop status -A` exits 0, and every manual entry of the report is done.\n\
          - Back: `kubectl delete -f {manifests}`. Nothing uses the Gateways yet.\n\n\
-         ## 2. Run both\n\n```\ngwtop migrate -A --live OLD NEW\ngwtop migrate -A --replay access.log --prove\n```\n\n\
-         OLD and NEW are the addresses of the old controller and of the Gateway.\n\n\
+         ## 2. Run both\n\n```\ngwtop migrate -A --replay access.log --prove > /dev/null\n```\n\n\
+         access.log is the old controller's. Then send the same requests to both addresses (`curl --connect-to`) and compare.\n\n\
          - Gate: no difference without a reason.\n- Back: as before; clients still use the old controller.\n\n\
          ## 3. Shift\n\nGive the Gateway's address a small share in DNS (or at the load balancer): 1 %, 10 %, 50 %, 100 %, each for at least the TTL.\n\n```\ngwtop status -A\n```\n\n\
          - Gate: errors and durations of each step are those of the old controller.\n- Back: give the share back; old and new serve the same.\n\n\
          ## 4. Soak\n\nA week at 100 %, the old controller running without traffic.\n\n\
          - Gate: the old controller's access log is empty but for health checks.\n- Back: as in 3.\n\n\
          ## 5. Delete\n\n```\n{backup}{removal}```\n\n\
-         - Gate: `gwtop check -A` finds no Ingress of the migrated class.\n- Back: apply the files that were just written.\n",
+         - Gate: `kubectl get ingress -A` shows none of the migrated class.\n- Back: apply the files that were just written.\n",
         migration.input.ingresses.len(),
         100.0 * migration.fidelity(),
     );
