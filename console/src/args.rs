@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use gwtop::settings;
 
 pub(crate) mod canary;
+pub(crate) mod migrate;
 pub(crate) mod run;
 
 /// The operations console for the Kubernetes Gateway API.
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Canary(Box<canary::Canary>),
     /// Start a live gateway with no cluster and open the console on it
     Demo(Demo),
+    /// Turn Ingresses into Gateway API objects, with a report and a proof
+    Migrate(Box<migrate::Migrate>),
     /// Health of Gateways and routes; exits 1 if something is wrong
     Status(Status),
 }

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod event;
 pub mod exit;
 pub mod intent;
+pub mod migrate;
 pub mod model;
 pub mod picture;
 pub mod print;

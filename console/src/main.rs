@@ -13,6 +13,7 @@ use gwtop::{
     },
     cluster::connect::{ConnectError, ConnectOptions, Connection, connect},
     exit::Exit,
+    migrate::{self, command::Read, profile},
     settings::gwtop_state,
     status,
     theme::Palette,
@@ -22,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 use self::args::{
     Cli, Command, Format, Global, When,
     canary::{Action, Canary, Run},
+    migrate::{Manifests, Migrate},
     run,
 };
 
@@ -67,6 +69,7 @@ async fn start(cli: Cli) -> Exit {
         None => console(global).await,
         Some(Command::Demo(demo)) => screens::demo(demo.headless, demo.pictures, look(&global)).await,
         Some(Command::Canary(canary)) => run_canary(&global, *canary).await,
+        Some(Command::Migrate(args)) => Box::pin(run_migrate(&global, *args)).await,
         Some(Command::Status(args)) => {
             let connection = match connect(&options(&global)).await {
                 Ok(connection) => connection,
@@ -219,4 +222,54 @@ async fn again(global: &Global, arguments: Vec<String>, output: Format) -> Exit 
         Ok(_) => usage("what the run was started with is no canary"),
         Err(error) => usage(&format!("what the run was started with is not understood: {error}")),
     }
+}
+
+async fn run_migrate(global: &Global, args: Migrate) -> Exit {
+    let options = migrate::Options {
+        profile: profile::find(&args.profile).unwrap_or(profile::PROFILES[0]),
+        gateway_class: args.gateway_class,
+        layout: args.layout,
+        gateway_name: args.gateway,
+        gateway_namespace: args.gateway_namespace,
+        ingress_classes: args.ingress_class,
+        ..migrate::Options::default()
+    };
+    let connection = if args.filename.is_empty() || args.dry_run.is_some() {
+        match connect(&self::options(global)).await {
+            Ok(connection) => Some(connection),
+            Err(error) => return complain(&error),
+        }
+    } else {
+        None
+    };
+    let mut read = Read::default();
+    for path in &args.filename {
+        if let Err(why) = read.path(path) {
+            eprintln!("gwtop: {why}");
+            return Exit::Usage;
+        }
+    }
+    if let (true, Some(connection)) = (args.filename.is_empty(), &connection) {
+        let namespace = (!args.all_namespaces).then_some(connection.namespace.as_str());
+        read = match migrate::command::read_cluster(connection, namespace).await {
+            Ok(read) => read,
+            Err(why) => {
+                eprintln!("gwtop: {why}");
+                return Exit::Unreachable;
+            }
+        };
+    }
+    let run = migrate::command::Run {
+        json: args.output == Manifests::Json,
+        output_dir: args.output_dir,
+        reports: args.report,
+        plan: args.plan,
+        prove: args.prove,
+        replay: args.replay,
+        min_fidelity: args.min_fidelity,
+        verbose: args.verbose,
+        server_dry_run: args.dry_run.is_some(),
+    };
+    let namespace = global.namespace.as_deref().unwrap_or("default");
+    Box::pin(migrate::command::run(read, namespace, &options, &run, connection.as_ref())).await
 }

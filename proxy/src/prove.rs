@@ -251,9 +251,9 @@ fn imagine(set: &mut Set) {
             set.namespaces.insert(name, namespace);
         }
     }
-    let mut services: BTreeMap<Key, BTreeSet<u64>> = BTreeMap::new();
+    let mut services: BTreeMap<Key, BTreeSet<(u64, &str)>> = BTreeMap::new();
     let mut secrets: BTreeSet<Key> = BTreeSet::new();
-    let mut look = |namespace: &str, spec: Option<Value>| {
+    let mut look = |protocol: &'static str, namespace: &str, spec: Option<Value>| {
         references(&spec.unwrap_or_default(), &mut |field, value| {
             let text = |field: &str| value[field].as_str();
             let Some(name) = text("name") else { return };
@@ -261,22 +261,24 @@ fn imagine(set: &mut Set) {
             match field {
                 "certificateRefs" => drop(secrets.insert(key)),
                 "backendRefs" | "backendRef" if text("kind").is_none_or(|kind| kind == "Service") => {
-                    services.entry(key).or_default().extend(value["port"].as_u64());
+                    services.entry(key).or_default().extend(value["port"].as_u64().map(|port| (port, protocol)));
                 }
                 _ => {}
             }
         });
     };
-    set.gateways.iter().for_each(|(key, one)| look(&key.namespace, serde_json::to_value(&one.spec).ok()));
-    set.listener_sets.iter().for_each(|(key, one)| look(&key.namespace, serde_json::to_value(&one.spec).ok()));
-    set.http_routes.iter().for_each(|(key, one)| look(&key.namespace, serde_json::to_value(&one.spec).ok()));
-    set.tls_routes.iter().for_each(|(key, one)| look(&key.namespace, serde_json::to_value(&one.spec).ok()));
-    set.tcp_routes.iter().for_each(|(key, one)| look(&key.namespace, serde_json::to_value(&one.spec).ok()));
-    set.udp_routes.iter().for_each(|(key, one)| look(&key.namespace, serde_json::to_value(&one.spec).ok()));
+    set.gateways.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
+    set.listener_sets.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
+    set.http_routes.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
+    set.tls_routes.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
+    set.tcp_routes.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
+    set.udp_routes.iter().for_each(|(key, one)| look("UDP", &key.namespace, serde_json::to_value(&one.spec).ok()));
     for (key, ports) in services {
         let metadata = |name: &str| json!({"namespace": key.namespace, "name": name, "labels": {"kubernetes.io/service-name": key.name}});
-        let named = |port: &u64| format!("p{port}");
-        let ports_of: Vec<_> = ports.iter().map(|port| json!({"name": named(port), "port": port})).collect();
+        let ports_of: Vec<_> = ports
+            .iter()
+            .map(|(port, protocol)| json!({"name": format!("{protocol}-{port}").to_lowercase(), "port": port, "protocol": protocol}))
+            .collect();
         if let Some(service) = made(json!({"metadata": metadata(&key.name), "spec": {"ports": ports_of}})) {
             set.services.insert(key.clone(), service);
         }

@@ -268,7 +268,7 @@ async fn requests_for_another_listeners_host_are_misdirected() {
         listeners.insert(host, listener(name, host));
     }
     let unmatched = series(&registry, "", "");
-    let bind = Arc::new(Bind { address, protocol: Protocol::Https, listeners, unmatched });
+    let bind = Arc::new(Bind { address, protocol: Protocol::Https, accept_proxy: false, listeners, unmatched });
     assert!(data.apply(Table { generation: 1, binds: vec![bind] }).await[&address.into()].is_ok());
     for (server_name, host, status) in [
         ("one.example", "one.example", 200),

@@ -95,7 +95,7 @@ async fn a_broken_certificate_takes_no_served_one_away() {
     };
     assert!(data.apply(table(tls, 1)).await[&address.into()].is_ok());
     let broken = CertificatePem { secret: Key::new("infra", "tls"), chain: b"no".to_vec(), key: b"no".to_vec() };
-    let outcomes = data.apply(table(Arc::new(ServerTls { certificates: vec![broken] }), 2)).await;
+    let outcomes = data.apply(table(Arc::new(ServerTls { certificates: vec![broken], clients: None }), 2)).await;
     assert!(matches!(outcomes[&address.into()], Err(BindError::Certificate { .. })), "{outcomes:?}");
     let stream = secure(address, "shop.example", client_config(&root, &[b"http/1.1"])).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
