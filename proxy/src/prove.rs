@@ -219,7 +219,6 @@ fn add(set: &mut Set, object: &Value, problems: &mut Vec<String>) {
         "ListenerSet" => keep!(set.listener_sets, key),
         "HTTPRoute" => keep!(set.http_routes, key),
         "GRPCRoute" => keep!(set.grpc_routes, key),
-        "BackendTLSPolicy" => keep!(set.backend_tls_policies, key),
         "TLSRoute" => keep!(set.tls_routes, key),
         "TCPRoute" => keep!(set.tcp_routes, key),
         "UDPRoute" => keep!(set.udp_routes, key),
@@ -270,6 +269,7 @@ fn imagine(set: &mut Set) {
     set.gateways.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
     set.listener_sets.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
     set.http_routes.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
+    set.grpc_routes.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
     set.tls_routes.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
     set.tcp_routes.iter().for_each(|(key, one)| look("TCP", &key.namespace, serde_json::to_value(&one.spec).ok()));
     set.udp_routes.iter().for_each(|(key, one)| look("UDP", &key.namespace, serde_json::to_value(&one.spec).ok()));
