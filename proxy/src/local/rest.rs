@@ -20,6 +20,7 @@ use self::request::{Params, Path, Resource};
 use super::auth::Auth;
 use super::discovery::Form;
 use super::limits::SIZE;
+use super::managed;
 use super::patch::Patch;
 use super::selector::Selector;
 use super::status::StatusError;
@@ -134,6 +135,10 @@ impl Rest {
             let target = Target { kind: kind.clone(), version, namespace: namespace.unwrap_or_default() };
             return self.log(&target, name, params).await;
         }
+        if let (Some("scale"), Some(name), true) = (subresource.as_deref(), &name, kind.scale.is_some()) {
+            let target = Target { kind: kind.clone(), version, namespace: namespace.unwrap_or_default() };
+            return self.scale(request, accept, &target, name, params).await;
+        }
         let status = match subresource.as_deref() {
             None => false,
             Some("status") if kind.has_status => true,
@@ -204,6 +209,49 @@ impl Rest {
             }
             _ => Err(StatusError::method_not_allowed()),
         }
+    }
+
+    async fn scale<B>(
+        &self,
+        request: Request<B>,
+        accept: Accept,
+        target: &Target,
+        name: &str,
+        params: &Params,
+    ) -> Result<Response<Body>, StatusError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let (agent, content) = (agent(&request), content_type(&request));
+        let scale = match *request.method() {
+            Method::GET => self.resources.scale_of(target, name)?,
+            Method::PUT => {
+                let options = params.write_options("UpdateOptions", false, &agent)?;
+                let body = decode(&content, &read(request).await?)?;
+                self.resources.set_scale(target, name, options, move |_| Ok(body)).await?
+            }
+            Method::PATCH => {
+                if Patch::is_apply(&content) {
+                    return Err(StatusError::unsupported_patch_type());
+                }
+                Patch::check_type(&target.kind, &content)?;
+                let body = read(request).await?;
+                let options = params.write_options("PatchOptions", false, &agent)?;
+                let patch = Patch::parse(&content, &body, options.validation == FieldValidation::Strict);
+                let change = move |old: Value| {
+                    let mut new = patch.patched(&managed::Shape::Any, old.clone())?;
+                    // A patch that does not speak of the revision does not insist on one.
+                    if new["metadata"]["resourceVersion"] == old["metadata"]["resourceVersion"] {
+                        new["metadata"]["resourceVersion"] = Value::Null;
+                    }
+                    Ok(new)
+                };
+                self.resources.set_scale(target, name, options, change).await?
+            }
+            _ => return Err(StatusError::method_not_allowed()),
+        };
+        Ok(answer::encode(200, accept, &scale))
     }
 
     fn selector(&self, target: &Target, params: &Params, name: Option<&str>) -> Result<Selector, StatusError> {

@@ -209,6 +209,10 @@ impl StatusError {
         Self::refused("", "Event", "Event", name, errors)
     }
 
+    pub(super) fn invalid_scale(name: &str, errors: &[FieldError]) -> Self {
+        Self::refused("autoscaling", "Scale", "Scale.autoscaling", name, errors)
+    }
+
     /// The options of the request, such as `ListOptions`, are not valid.
     pub(super) fn invalid_options(options: &str, errors: &[FieldError]) -> Self {
         let group = "meta.k8s.io";

@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod remove;
+mod scale;
 
 use std::collections::HashSet;
 use std::sync::Arc;

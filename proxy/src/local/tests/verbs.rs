@@ -274,3 +274,31 @@ async fn what_belongs_to_a_deleted_object_goes_with_it() {
     let left: Vec<&Value> = left["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();
     assert_eq!(left, ["second", "shared"]);
 }
+
+#[tokio::test]
+async fn a_scale_shows_and_sets_the_replicas() {
+    let home = Home::start().await;
+    let (json_type, merge) =
+        ([("content-type", "application/json")], [("content-type", "application/merge-patch+json")]);
+    let labels = json!({"app": "web"});
+    let web = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}},
+    });
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    assert_eq!(home.send("POST", path, &json_type, web.to_string()).await.0, 201);
+    let scale = format!("{path}/web/scale");
+    let (code, shown) = home.send("GET", &scale, &[], "").await;
+    assert_eq!((code, &shown["spec"]["replicas"], &shown["status"]["selector"]), (200, &json!(2), &json!("app=web")));
+    let (code, shown) = home.send("PATCH", &scale, &merge, json!({"spec": {"replicas": 3}}).to_string()).await;
+    assert_eq!((code, &shown["spec"]["replicas"]), (200, &json!(3)));
+    let (code, status) = home.send("PATCH", &scale, &merge, json!({"spec": {"replicas": -1}}).to_string()).await;
+    assert_eq!((code, &status["details"]["kind"]), (422, &json!("Scale")));
+    let stale = json!({
+        "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web", "resourceVersion": "1"},
+        "spec": {"replicas": 4},
+    });
+    assert_eq!(home.send("PUT", &scale, &json_type, stale.to_string()).await.0, 409);
+    let (_, now) = home.send("GET", &format!("{path}/web"), &[], "").await;
+    assert_eq!((&now["spec"]["replicas"], &now["metadata"]["generation"]), (&json!(3), &json!(2)));
+}
