@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod demo;
 pub mod event;
 pub mod exit;
+pub mod finding;
 pub mod intent;
 pub mod migrate;
 pub mod model;

@@ -82,6 +82,7 @@ fn no_wrong_arrow() {
         ("intent", &["kube", "tokio", "ratatui"]),
         ("update", &["kube", "tokio", "ratatui"]),
         ("migrate", &["ratatui", "crossterm"]),
+        ("finding", &["kube", "tokio", "ratatui", "crossterm"]),
         ("cluster", &["ratatui", "crossterm"]),
         ("traffic", &["ratatui", "crossterm"]),
     ] {
@@ -92,6 +93,7 @@ fn no_wrong_arrow() {
         }
     }
     for (of, forbidden) in [
+        ("finding", &["view", "rows", "update", "screen", "app", "cluster", "traffic", "canary", "migrate"][..]),
         ("model", &["view", "rows", "update", "screen", "app", "cluster", "traffic", "theme", "canary"][..]),
         ("rows", &["view", "update", "app", "cluster", "theme"]),
         ("intent", &["view", "rows", "update", "screen", "app", "cluster", "traffic"]),
