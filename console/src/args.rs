@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use gwtop::settings;
 
 pub(crate) mod canary;
+pub(crate) mod check;
 pub(crate) mod migrate;
 pub(crate) mod run;
 
@@ -67,10 +68,16 @@ pub(crate) enum When {
 pub(crate) enum Command {
     /// Step a canary's weight by JSON patches, judge every step, roll back by itself
     Canary(Box<canary::Canary>),
+    /// Check Gateways, routes and what they stand on; asks every listener too
+    Check(Box<check::Check>),
     /// Start a live gateway with no cluster and open the console on it
     Demo(Demo),
+    /// Tell what a check is about and what to do
+    Explain(check::Explain),
     /// Turn Ingresses into Gateway API objects, with a report and a proof
     Migrate(Box<migrate::Migrate>),
+    /// What stands in the way of an upgrade of Kubernetes
+    Preflight(Box<check::Preflight>),
     /// Health of Gateways and routes; exits 1 if something is wrong
     Status(Status),
 }

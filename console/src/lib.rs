@@ -1,7 +1,9 @@
 //! gwtop: the operations console for the Kubernetes Gateway API.
 
 pub mod app;
+pub mod ask;
 pub mod canary;
+pub mod check;
 pub mod cluster;
 pub mod demo;
 pub mod event;

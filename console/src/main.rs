@@ -11,6 +11,7 @@ use gwtop::{
         operate::{self, Resumed},
         plan::RouteRef,
     },
+    check::{self, catalogue::Suite},
     cluster::connect::{ConnectError, ConnectOptions, Connection, connect},
     exit::Exit,
     migrate::{self, command::Read, profile},
@@ -23,6 +24,7 @@ use tracing_subscriber::EnvFilter;
 use self::args::{
     Cli, Command, Format, Global, When,
     canary::{Action, Canary, Run},
+    check::Check,
     migrate::{Manifests, Migrate},
     run,
 };
@@ -69,6 +71,9 @@ async fn start(cli: Cli) -> Exit {
         None => console(global).await,
         Some(Command::Demo(demo)) => screens::demo(demo.headless, demo.pictures, look(&global)).await,
         Some(Command::Canary(canary)) => run_canary(&global, *canary).await,
+        Some(Command::Check(args)) => Box::pin(run_check(&global, *args, Suite::Check, (1, 36))).await,
+        Some(Command::Preflight(args)) => Box::pin(run_check(&global, args.check, Suite::Preflight, args.target)).await,
+        Some(Command::Explain(args)) => check::command::explain(args.id.as_deref()),
         Some(Command::Migrate(args)) => Box::pin(run_migrate(&global, *args)).await,
         Some(Command::Status(args)) => {
             let connection = match connect(&options(&global)).await {
@@ -272,4 +277,21 @@ async fn run_migrate(global: &Global, args: Migrate) -> Exit {
     };
     let namespace = global.namespace.as_deref().unwrap_or("default");
     Box::pin(migrate::command::run(read, namespace, &options, &run, connection.as_ref())).await
+}
+
+async fn run_check(global: &Global, args: Check, suite: Suite, target: (u32, u32)) -> Exit {
+    let offline = args.offline;
+    let (options, run) = args.split(global.namespace.clone(), suite, target);
+    let connection = match offline {
+        true => None,
+        false => match connect(&self::options(global)).await {
+            Ok(connection) => Some(connection),
+            Err(ConnectError::NoKubeconfig { .. }) if !run.files.is_empty() => {
+                eprintln!("gwtop: no cluster is named: only the files are looked at");
+                None
+            }
+            Err(error) => return complain(&error),
+        },
+    };
+    check::command::command(connection.as_ref(), &options, &run).await
 }

@@ -82,6 +82,7 @@ fn no_wrong_arrow() {
         ("intent", &["kube", "tokio", "ratatui"]),
         ("update", &["kube", "tokio", "ratatui"]),
         ("migrate", &["ratatui", "crossterm"]),
+        ("check", &["ratatui", "crossterm"]),
         ("finding", &["kube", "tokio", "ratatui", "crossterm"]),
         ("cluster", &["ratatui", "crossterm"]),
         ("traffic", &["ratatui", "crossterm"]),
@@ -107,6 +108,18 @@ fn no_wrong_arrow() {
             for module in forbidden {
                 assert!(!uses(&text, module), "{file} uses {module}");
             }
+        }
+    }
+}
+
+#[test]
+fn checks_are_pure_but_for_what_reads() {
+    for (file, text) in part("check") {
+        if file != "check/command.rs" && file != "check/collect.rs" {
+            for name in ["kube", "tokio", "std::fs", "std::net::TcpStream"] {
+                assert!(!names(&text, name), "{file} names {name}");
+            }
+            assert!(!uses(&text, "cluster") && !uses(&text, "ask"), "{file} reads");
         }
     }
 }

@@ -32,6 +32,15 @@ pub fn document(made: &Made) -> String {
     text
 }
 
+/// Any object as YAML, in the same order.
+pub fn yaml(value: &Value) -> String {
+    let mut text = String::new();
+    if let Value::Object(fields) = value {
+        map(fields, 0, &mut text);
+    }
+    text
+}
+
 fn ordered(fields: &Map<String, Value>) -> Vec<(&String, &Value)> {
     let mut all: Vec<_> = fields.iter().collect();
     all.sort_by_key(|(name, _)| (FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()), (*name).clone()));

@@ -84,6 +84,14 @@ impl Node {
         Self { line: 0, data }
     }
 
+    pub fn value(&self) -> Value {
+        match &self.data {
+            Data::Scalar(value) => value.clone(),
+            Data::List(items) => items.iter().map(Self::value).collect(),
+            Data::Map(fields) => fields.iter().map(|(name, _, inner)| (name.clone(), inner.value())).collect(),
+        }
+    }
+
     fn shift(&mut self, by: u32) {
         self.line += by;
         match &mut self.data {
