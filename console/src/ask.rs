@@ -24,6 +24,8 @@ pub struct Question<'a> {
     pub to: SocketAddr,
     pub tls: bool,
     pub host: &'a str,
+    /// Written behind the Host, as clients do for a port that is not the scheme's own.
+    pub host_port: Option<u16>,
     pub method: &'a str,
     /// With query.
     pub target: &'a str,
@@ -76,10 +78,9 @@ where
     let failed = |error: &dyn std::error::Error| format!("{}: {error}", question.to);
     let (mut send, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(|error| failed(&error))?;
     let driver = tokio::spawn(connection);
-    let usual = if question.tls { 443 } else { 80 };
-    let host = match question.to.port() {
-        port if port == usual => question.host.to_owned(),
-        port => format!("{}:{port}", question.host),
+    let host = match question.host_port {
+        None => question.host.to_owned(),
+        Some(port) => format!("{}:{port}", question.host),
     };
     let uri: Uri = question.target.parse().map_err(|error| format!("{}: {error}", question.target))?;
     let mut request = Request::builder().method(question.method).uri(uri).header(header::HOST, host);

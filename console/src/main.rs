@@ -274,6 +274,8 @@ async fn run_migrate(global: &Global, args: Migrate) -> Exit {
         min_fidelity: args.min_fidelity,
         verbose: args.verbose,
         server_dry_run: args.dry_run.is_some(),
+        live: args.live.try_into().ok(),
+        timeout: global.request_timeout,
     };
     let namespace = global.namespace.as_deref().unwrap_or("default");
     Box::pin(migrate::command::run(read, namespace, &options, &run, connection.as_ref())).await

@@ -7,6 +7,7 @@ pub mod convert;
 pub mod emit;
 pub mod gateways;
 pub mod ingress;
+pub mod live;
 pub mod nginx;
 mod notes;
 pub mod paths;

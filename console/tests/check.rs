@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 
 #[path = "check/live.rs"]
 mod live;
+#[path = "common/serving.rs"]
+mod serving;
 
 const NOW: &str = "2026-08-01T00:00:00Z";
 

@@ -26,6 +26,11 @@ use gwtop::migrate::{
 };
 use proptest::prelude::*;
 
+#[path = "migrate/served.rs"]
+mod served;
+#[path = "common/serving.rs"]
+mod serving;
+
 fn run(text: &str, options: &Options) -> Migration {
     let mut read = Read::default();
     read.text("in.yaml", text);
@@ -301,7 +306,7 @@ fn real_nginx(migration: &Migration, folder: &Path) -> (Running, u16) {
         servers += &format!("server {{ listen 127.0.0.1:{port} default_server; server_name _; return 404; }}\n");
     }
     let config = format!(
-        "daemon off; master_process off; pid {0}/pid; error_log {0}/error.log;\nevents {{}}\nhttp {{ access_log off; server_names_hash_bucket_size 128; server_names_hash_max_size 4096; client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;\nserver {{ listen 127.0.0.1:{echo}; location / {{ return 200 \"$http_x_backend $request_uri $http_host\"; }} }}\n{servers} }}\n",
+        "daemon off; master_process off; pid {0}/pid; error_log {0}/error.log;\nevents {{}}\nhttp {{ access_log off; server_names_hash_bucket_size 128; server_names_hash_max_size 4096; client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;\nserver {{ listen 127.0.0.1:{echo}; location / {{ types {{ }} default_type text/plain; return 200 \"$http_x_backend $request_uri $http_host\"; }} }}\n{servers} }}\n",
         folder.display()
     );
     let file = folder.join("nginx.conf");

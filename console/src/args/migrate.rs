@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use gwtop::{migrate::Layout, settings};
+use gwtop::{
+    migrate::{Layout, live::Endpoint},
+    settings,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Manifests {
@@ -61,6 +64,10 @@ pub(crate) struct Migrate {
     /// Ask the requests of an access log too
     #[arg(long, value_name = "ACCESS-LOG")]
     pub(crate) replay: Vec<PathBuf>,
+    /// Send the same safe requests to both proxies and compare status, headers and bodies: an
+    /// address (ports 80 and 443) or a URL each
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], value_parser = Endpoint::parse)]
+    pub(crate) live: Vec<Endpoint>,
     /// Percent below which the run fails
     #[arg(long, value_name = "PERCENT", value_parser = settings::percent)]
     pub(crate) min_fidelity: Option<f64>,

@@ -390,10 +390,12 @@ pub async fn probe(seen: &mut Seen, timeout: Duration) {
 }
 
 async fn one(probe: &Probe, to: SocketAddr, timeout: Duration) -> Result<Got, String> {
+    let usual = if probe.tls { 443 } else { 80 };
     let question = Question {
         to,
         tls: probe.tls,
         host: &probe.host,
+        host_port: (probe.port != usual).then_some(probe.port),
         method: "GET",
         target: &probe.target,
         headers: &probe.headers,

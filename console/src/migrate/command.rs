@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use kube::{
@@ -15,6 +16,7 @@ use serde_json::Value;
 use super::{
     Migration, Options, emit,
     ingress::Source,
+    live::Endpoint,
     migrate,
     nginx::Request,
     plan,
@@ -23,6 +25,8 @@ use super::{
     yaml::{self, Node},
 };
 use crate::{cluster::connect::Connection, exit::Exit};
+
+pub mod live;
 
 /// What a run is asked for beside the conversion itself.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +42,10 @@ pub struct Run {
     pub min_fidelity: Option<f64>,
     pub verbose: bool,
     pub server_dry_run: bool,
+    /// The old proxy and the new one, to be asked the same.
+    pub live: Option<[Endpoint; 2]>,
+    /// How long one request of `live` may take.
+    pub timeout: Duration,
 }
 
 /// Sources and what of them cannot be read.
@@ -140,6 +148,16 @@ pub async fn run(read: Read, namespace: &str, options: &Options, run: &Run, clus
         return usage(&why);
     }
     eprint!("{}", render::text(&migration, proof.as_ref(), run.verbose));
+    let mut unlike = false;
+    if let Some(endpoints) = &run.live {
+        match live::replay(&migration, &requests, endpoints, run.timeout).await {
+            Ok(replay) => {
+                eprint!("{}", live::text(&replay));
+                unlike = !replay.findings.is_empty();
+            }
+            Err(why) => return usage(&why),
+        }
+    }
     let mut refused = false;
     if let (true, Some(connection)) = (run.server_dry_run, cluster) {
         for problem in dry_run(connection, &migration).await {
@@ -152,7 +170,7 @@ pub async fn run(read: Read, namespace: &str, options: &Options, run: &Run, clus
         eprintln!("gwtop: fidelity is below --min-fidelity {}", run.min_fidelity.unwrap_or_default());
     }
     let differs = proof.is_some_and(|proof| !proof.unexplained.is_empty());
-    if refused || poor || differs || !migration.failed.is_empty() || !migration.invalid.is_empty() {
+    if refused || poor || differs || unlike || !migration.failed.is_empty() || !migration.invalid.is_empty() {
         Exit::ProblemsFound
     } else {
         Exit::Ok

@@ -1,6 +1,6 @@
 //! Gateways, their listeners and what may attach to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::{Layout, Options, convert::Made};
 pub const API: &str = "gateway.networking.k8s.io/v1";
 const MOST_LISTENERS: usize = 64;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wanted {
     Http,
     Https,
@@ -61,11 +61,27 @@ pub struct Gateways<'a> {
     /// host leaves.
     apart: bool,
     listeners: Vec<Listener>,
+    /// Index of a listener by what makes it one: Gateway, kind, host, port.
+    known: HashMap<(String, Wanted, String, u16), usize>,
+    /// Names that listeners of a Gateway have.
+    names: HashSet<(String, String)>,
+    /// For each listener, how many of its Gateway came before it.
+    before: Vec<usize>,
+    /// Listeners by Gateway.
+    counts: HashMap<String, usize>,
 }
 
 impl<'a> Gateways<'a> {
     pub fn new(options: &'a Options, apart: bool) -> Self {
-        Self { options, apart, listeners: Vec::new() }
+        Self {
+            options,
+            apart,
+            listeners: Vec::new(),
+            known: HashMap::new(),
+            names: HashSet::new(),
+            before: Vec::new(),
+            counts: HashMap::new(),
+        }
     }
 
     fn home(&self, namespace: &str) -> String {
@@ -87,12 +103,17 @@ impl<'a> Gateways<'a> {
     ) -> Value {
         let host = if wanted == Wanted::Http && !self.apart { "" } else { host };
         let gateway = self.home(namespace);
-        let same =
-            |one: &Listener| one.wanted == wanted && one.host == host && one.port == port && one.gateway == gateway;
-        let at = match self.listeners.iter().position(same) {
-            Some(at) => at,
+        let key = (gateway, wanted, host.to_owned(), port);
+        let at = match self.known.get(&key) {
+            Some(at) => *at,
             None => {
+                let gateway = key.0.clone();
                 let name = self.name(wanted, host, port, &gateway);
+                self.names.insert((gateway.clone(), name.clone()));
+                let count = self.counts.entry(gateway.clone()).or_default();
+                self.before.push(*count);
+                *count += 1;
+                self.known.insert(key, self.listeners.len());
                 self.listeners.push(Listener {
                     wanted,
                     host: host.to_owned(),
@@ -135,7 +156,7 @@ impl<'a> Gateways<'a> {
         }
         name.truncate(60);
         let name = name.trim_end_matches('-').to_owned();
-        let taken = |name: &str| self.listeners.iter().any(|one| one.gateway == gateway && one.name == name);
+        let taken = |name: &str| self.names.contains(&(gateway.to_owned(), name.to_owned()));
         if !taken(&name) {
             return name;
         }
@@ -144,10 +165,8 @@ impl<'a> Gateways<'a> {
 
     /// Kind and name of the object that holds a listener.
     fn owner(&self, at: usize) -> (&'static str, String) {
-        let gateway = &self.listeners[at].gateway;
-        let before = self.listeners[..at].iter().filter(|one| one.gateway == *gateway).count();
         let name = &self.options.gateway_name;
-        match (self.options.layout, before / MOST_LISTENERS) {
+        match (self.options.layout, self.before[at] / MOST_LISTENERS) {
             (Layout::ListenerSet, set) => ("ListenerSet", format!("{name}-migrated-{}", set + 1)),
             (_, 0) => ("Gateway", name.clone()),
             (_, set) => ("ListenerSet", format!("{name}-more-{set}")),
@@ -164,10 +183,11 @@ impl<'a> Gateways<'a> {
         for (at, listener) in self.listeners.iter().enumerate() {
             let (kind, name) = self.owner(at);
             let holder = (kind, listener.gateway.clone(), name.clone());
-            if !holders.contains(&holder) {
+            let list = held.entry((listener.gateway.clone(), name, kind)).or_default();
+            if list.is_empty() {
                 holders.push(holder);
             }
-            held.entry((listener.gateway.clone(), name, kind)).or_default().push(listener);
+            list.push(listener);
         }
         let mut made = Vec::new();
         let mut grants: BTreeMap<(String, &'static str, String), BTreeSet<String>> = BTreeMap::new();

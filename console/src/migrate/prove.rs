@@ -227,6 +227,15 @@ pub fn corpus(migration: &Migration) -> Vec<Request> {
     all
 }
 
+/// Why the report foretells another answer to a request, if it does.
+pub fn foretold(migration: &Migration, compiled: &Compiled, request: &Request) -> Option<String> {
+    let nginx = migration.nginx.ask(&migration.input, request);
+    if same(&nginx, &compiled.ask(request)) {
+        return None;
+    }
+    explain(migration, compiled, server(migration, &request.host)?, request, &nginx)
+}
+
 /// What the report says that accounts for a difference, and only for one of its kind.
 fn explain(
     migration: &Migration,

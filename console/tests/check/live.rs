@@ -1,63 +1,17 @@
 //! Checks of a live Gateway: gwproxy's own API and data plane in this process.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
-use gwproxy::start::{Local, LocalOptions};
 use gwtop::{
     check::{self, Options, collect, seen::Seen},
-    cluster::connect::{ConnectOptions, Connection, connect},
+    cluster::connect::Connection,
     finding::{Outcome, Report, Severity},
 };
 
-/// A backend that answers with a status that can be changed.
-pub fn backend() -> (SocketAddr, Arc<AtomicU16>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let status = Arc::new(AtomicU16::new(200));
-    let says = status.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let mut bytes = [0; 4096];
-            let _ = stream.read(&mut bytes);
-            let status = says.load(Ordering::Relaxed);
-            let _ = write!(stream, "HTTP/1.1 {status} Whatever\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
-        }
-    });
-    (address, status)
-}
-
-pub async fn local(manifests: &str) -> (Local, Connection, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("manifests");
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join("all.yaml"), manifests).unwrap();
-    let kubeconfig = dir.path().join("kubeconfig");
-    let local = Local::start(LocalOptions {
-        manifests: Some(folder),
-        data: Some(dir.path().join("data")),
-        api: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        address_pool: "127.0.0.1/32".parse().unwrap(),
-        metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        access_log: None,
-        kubeconfig: Some(kubeconfig.clone()),
-        workers: None,
-    })
-    .await
-    .unwrap();
-    assert!(local.problems.is_empty(), "{:?}", local.problems);
-    let options = ConnectOptions { kubeconfig: Some(kubeconfig), ..ConnectOptions::default() };
-    let connection = connect(&options).await.unwrap();
-    (local, connection, dir)
-}
+use super::serving::{backend, free_port, local};
 
 async fn checked(connection: &Connection) -> Report {
     let mut seen = Seen::at(jiff::Timestamp::now());
@@ -82,7 +36,7 @@ async fn until(connection: &Connection, what: &str, wanted: impl Fn(&Report) -> 
 async fn a_listener_is_asked_and_has_to_answer_as_the_routes_say() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (address, status) = backend();
-    let (port, secure) = (super::live::free_port(), super::live::free_port());
+    let (port, secure) = (free_port(), free_port());
     let made = rcgen::generate_simple_self_signed(["x.a.test".to_owned()]).unwrap();
     let base64 = |text: String| serde_json::to_value(k8s_openapi::ByteString(text.into_bytes())).unwrap();
     let manifests = format!(
@@ -161,8 +115,4 @@ endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}}}]
     let net: Vec<_> = report.findings.iter().filter(|one| one.id == "NET001").collect();
     assert!(!net.is_empty() && net.iter().all(|one| one.severity == Severity::Error), "{:?}", super::told(&report));
     local.stop().await;
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
