@@ -7,11 +7,11 @@ mod certificates;
 pub mod collect;
 pub mod command;
 mod gateways;
-mod ingresses;
+pub(crate) mod ingresses;
 mod manifests;
 pub mod probe;
 mod removed;
-mod routes;
+pub(crate) mod routes;
 pub mod seen;
 mod upgrade;
 

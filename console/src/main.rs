@@ -230,6 +230,16 @@ async fn again(global: &Global, arguments: Vec<String>, output: Format) -> Exit 
 }
 
 async fn run_migrate(global: &Global, args: Migrate) -> Exit {
+    if args.watch {
+        let connection = match connect(&self::options(global)).await {
+            Ok(connection) => connection,
+            Err(error) => return complain(&error),
+        };
+        let namespace = (!args.all_namespaces).then_some(connection.namespace.as_str());
+        let options = check::Options { ingress_classes: args.ingress_class, ..check::Options::default() };
+        let json = args.output == Manifests::Json;
+        return migrate::command::watch::watch(&connection, namespace, &options, args.interval, json).await;
+    }
     let options = migrate::Options {
         profile: profile::find(&args.profile).unwrap_or(profile::PROFILES[0]),
         gateway_class: args.gateway_class,

@@ -13,6 +13,7 @@ mod notes;
 pub mod paths;
 pub mod plan;
 pub mod profile;
+pub mod progress;
 pub mod prove;
 pub mod render;
 pub mod report;

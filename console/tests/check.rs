@@ -689,3 +689,35 @@ fn a_finding_never_hides_behind_another() {
     report.sort();
     assert_eq!(report.findings.len(), 2);
 }
+
+#[test]
+fn a_fleet_has_a_phase_for_every_ingress() {
+    use gwtop::migrate::progress::{Phase, rows, summary};
+    let ingress = |name: &str, host: &str| {
+        format!(
+            "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{ingressClassName: nginx, rules: [{{host: {host}}}]}}\n"
+        )
+    };
+    let pending = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: p, namespace: shop}\nspec: {parentRefs: [{name: web, namespace: edge}], hostnames: [p.a.test]}\n";
+    let text = format!(
+        "{GOOD}{pending}{}{}{}{}",
+        ingress("a", "dark.test"),
+        ingress("b", "p.a.test"),
+        ingress("c", "x.a.test"),
+        ingress("d", "x.a.test")
+    );
+    let of = |points: &str| {
+        let mut seen = cluster(&text);
+        seen.names.insert("x.a.test".to_owned(), Ok([points.to_owned()].into()));
+        rows(&seen, &Options::default(), &["shop/e".to_owned()].into())
+    };
+    let phases = |points| of(points).into_iter().map(|row| (row.ingress, row.phase)).collect::<Vec<_>>();
+    let all = |third| {
+        [("a", Phase::Waiting), ("b", Phase::Deployed), ("c", third), ("d", third), ("e", Phase::Deleted)]
+            .map(|(name, phase)| (format!("shop/{name}"), phase))
+            .to_vec()
+    };
+    assert_eq!(phases("192.0.2.9"), all(Phase::Both));
+    assert_eq!(phases("192.0.2.1"), all(Phase::Shifted));
+    assert!(summary(&of("192.0.2.1")).contains("3 of 5 moved"), "{}", summary(&of("192.0.2.1")));
+}

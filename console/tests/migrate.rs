@@ -26,6 +26,8 @@ use gwtop::migrate::{
 };
 use proptest::prelude::*;
 
+#[path = "migrate/cluster.rs"]
+mod cluster;
 #[path = "migrate/served.rs"]
 mod served;
 #[path = "common/serving.rs"]

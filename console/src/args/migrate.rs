@@ -1,6 +1,6 @@
 //! The flags of `gwtop migrate`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use gwtop::{
@@ -68,6 +68,12 @@ pub(crate) struct Migrate {
     /// address (ports 80 and 443) or a URL each
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], value_parser = Endpoint::parse)]
     pub(crate) live: Vec<Endpoint>,
+    /// Follow the progress of the cluster's Ingresses instead, until none is left
+    #[arg(long, conflicts_with_all = ["filename", "live", "prove", "replay", "report", "plan", "output_dir", "dry_run"])]
+    pub(crate) watch: bool,
+    /// How often --watch looks
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = settings::duration, requires = "watch")]
+    pub(crate) interval: Duration,
     /// Percent below which the run fails
     #[arg(long, value_name = "PERCENT", value_parser = settings::percent)]
     pub(crate) min_fidelity: Option<f64>,

@@ -418,6 +418,15 @@ async fn lookup(name: &str) -> Result<Vec<std::net::IpAddr>, String> {
     Ok(found.map(|address| address.ip()).collect())
 }
 
+/// Why a cluster says nothing about Ingresses, if it does not.
+pub fn unreadable(seen: &Seen) -> Option<String> {
+    match seen.access(INGRESS) {
+        Some(Access::Denied(why)) => Some(format!("Ingresses cannot be read: {why}")),
+        Some(Access::Missing) => Some("the cluster does not serve Ingresses".to_owned()),
+        _ => None,
+    }
+}
+
 /// Where hosts point to that an Ingress and a route both serve.
 pub async fn names(seen: &mut Seen, options: &Options, timeout: Duration) {
     for host in ingresses::both(seen, options) {

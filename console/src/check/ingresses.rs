@@ -11,6 +11,7 @@ use super::{
 use crate::finding::{Finding, Severity};
 
 pub(super) const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+pub(crate) const SOLVER: &str = "acme.cert-manager.io/http01-solver";
 const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 
 fn class_of<'a>(seen: &'a Seen, ingress: &'a Item) -> Option<&'a str> {
@@ -23,7 +24,7 @@ pub(super) fn defaults(seen: &Seen) -> Vec<&Item> {
 }
 
 /// Whether an Ingress belongs to a class that is moved away from.
-pub(super) fn migrated(seen: &Seen, options: &Options, ingress: &Item) -> bool {
+pub(crate) fn migrated(seen: &Seen, options: &Options, ingress: &Item) -> bool {
     class_of(seen, ingress).is_none_or(|class| {
         options.ingress_classes.iter().any(|one| one == class)
             || seen
@@ -32,7 +33,7 @@ pub(super) fn migrated(seen: &Seen, options: &Options, ingress: &Item) -> bool {
     })
 }
 
-fn hosts(ingress: &Item) -> BTreeSet<String> {
+pub(crate) fn hosts(ingress: &Item) -> BTreeSet<String> {
     ingress
         .list("/spec/rules")
         .iter()
@@ -41,7 +42,7 @@ fn hosts(ingress: &Item) -> BTreeSet<String> {
         .collect()
 }
 
-fn served(host: &str, routes: &BTreeSet<String>) -> bool {
+pub(crate) fn served(host: &str, routes: &BTreeSet<String>) -> bool {
     routes.contains(host) || routes.iter().any(|route| route.starts_with('*') && routes::meet(route, host))
 }
 
@@ -49,7 +50,7 @@ pub(super) fn left(seen: &Seen, options: &Options) -> Vec<Finding> {
     let routes = routes::hosts(seen);
     let mut found = Vec::new();
     for ingress in seen.of(INGRESS).iter().filter(|one| migrated(seen, options, one)) {
-        if ingress.label("acme.cert-manager.io/http01-solver").is_some() {
+        if ingress.label(SOLVER).is_some() {
             found.push(
                 ingress
                     .finding("ING001", Severity::Info, "", "an ACME solver of cert-manager: it comes and goes")

@@ -450,7 +450,7 @@ fn canonical(one: &Value) -> String {
 }
 
 /// Hosts that routes serve.
-pub(super) fn hosts(seen: &Seen) -> BTreeSet<String> {
+pub(crate) fn hosts(seen: &Seen) -> BTreeSet<String> {
     let http = seen.routes().filter(|route| route.text("/apiVersion").starts_with(GATEWAY_API));
     http.flat_map(|route| {
         route.list("/spec/hostnames").iter().filter_map(Value::as_str).map(str::to_ascii_lowercase).collect::<Vec<_>>()

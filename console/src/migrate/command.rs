@@ -27,6 +27,7 @@ use super::{
 use crate::{cluster::connect::Connection, exit::Exit};
 
 pub mod live;
+pub mod watch;
 
 /// What a run is asked for beside the conversion itself.
 #[derive(Debug, Clone, Default)]
