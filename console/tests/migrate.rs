@@ -26,6 +26,8 @@ use gwtop::migrate::{
 };
 use proptest::prelude::*;
 
+#[path = "migrate/bad_input.rs"]
+mod bad_input;
 #[path = "migrate/cluster.rs"]
 mod cluster;
 #[path = "migrate/served.rs"]

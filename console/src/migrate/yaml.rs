@@ -58,7 +58,7 @@ fn push(text: &str, line: u32, documents: &mut Vec<Document>) {
     if !text.lines().any(said) {
         return;
     }
-    match serde_saphyr::from_str::<Node>(text) {
+    match serde_saphyr::from_str_with_options::<Node>(text, options(text.len())) {
         Ok(mut node) => {
             node.shift(line - 1);
             documents.push(Document { line, node: Ok(node) });
@@ -69,6 +69,21 @@ fn push(text: &str, line: u32, documents: &mut Vec<Document>) {
             let reason = text.lines().next().unwrap_or("it is no YAML").trim().to_owned();
             documents.push(Document { line: at, node: Err(reason) });
         }
+    }
+}
+
+/// A list of a whole cluster is one document: as many nodes as its bytes could be are no attack.
+/// What aliases make of them stays bounded as the reader's authors think right.
+fn options(bytes: usize) -> serde_saphyr::Options {
+    let usual = serde_saphyr::Budget::default();
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: usual.max_nodes.max(bytes),
+            max_events: usual.max_events.max(bytes.saturating_mul(2)),
+            max_total_scalar_bytes: usual.max_total_scalar_bytes.max(bytes),
+            max_total_comment_bytes: usual.max_total_comment_bytes.max(bytes),
+        },
+        with_snippet: false,
     }
 }
 
