@@ -7,4 +7,5 @@ pub mod lease;
 pub mod post;
 pub mod read;
 pub mod send;
+pub mod snapshot;
 pub mod watch;

@@ -10,6 +10,7 @@ use std::{
 
 use kube::{
     Client, Config,
+    api::ApiResource,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
@@ -27,8 +28,8 @@ pub struct Connection {
     pub namespace: String,
     /// How long a single call may take.
     pub request_timeout: Duration,
-    /// Versions that were found to be served, where it is not the usual one.
-    pub versions: Arc<Mutex<HashMap<Kind, String>>>,
+    /// Forms of kinds that were found to be served.
+    pub versions: Arc<Mutex<HashMap<Kind, ApiResource>>>,
 }
 
 #[derive(Debug, Clone)]

@@ -64,10 +64,12 @@ pub(super) async fn within<T>(
 }
 
 pub(super) fn resource(connection: &Connection, kind: Kind) -> ApiResource {
-    let usual = if kind == Kind::ReferenceGrant { "v1beta1" } else { "v1" };
     let known = connection.versions.lock().unwrap_or_else(PoisonError::into_inner);
-    let version = known.get(&kind).map_or(usual, String::as_str);
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.name()), kind.plural())
+    known.get(&kind).cloned().unwrap_or_else(|| {
+        // Nobody asked yet: what every cluster with the Gateway API serves.
+        let usual = if kind == Kind::ReferenceGrant { "v1beta1" } else { "v1" };
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), usual, kind.name()), kind.plural())
+    })
 }
 
 pub(super) fn api(connection: &Connection, key: &ObjectKey) -> Api<DynamicObject> {

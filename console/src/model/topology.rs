@@ -1,40 +1,22 @@
-//! Gateway, Listener, Route, rule and backend as spec and status tell them.
+//! Route, parent, rule and backend as spec and status tell them.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use super::gateway::{Gateway, GatewayClass, Listener, ListenerSet};
 use super::{
     health::{Condition, Health, Verdict, judge},
+    json::{created, generation, list, strings, text, text_at},
     key::{Kind, ObjectKey},
 };
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Gateway {
-    pub key: ObjectKey,
-    pub class: String,
-    pub addresses: Vec<String>,
-    pub listeners: Vec<Listener>,
-    pub conditions: Vec<Condition>,
-    pub generation: i64,
-    pub created: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
-    pub name: String,
-    pub protocol: String,
-    pub port: u64,
-    pub hostname: Option<String>,
-    /// As the controller counts; none before it has.
-    pub attached: Option<u64>,
-    pub conditions: Vec<Condition>,
-}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     pub key: ObjectKey,
     pub hostnames: Vec<String>,
     pub parents: Vec<Parent>,
+    /// Statuses about parents that the spec does not name any more.
+    pub left_over: Vec<Parent>,
     pub rules: Vec<Rule>,
     pub generation: i64,
     pub created: Option<Timestamp>,
@@ -43,6 +25,7 @@ pub struct Route {
 /// A parentRef with what its controller says about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parent {
+    pub group: String,
     pub kind: String,
     pub namespace: String,
     pub name: String,
@@ -58,10 +41,13 @@ pub struct Rule {
     pub matches: Vec<String>,
     pub filters: Vec<String>,
     pub backends: Vec<Backend>,
+    /// Backends that get copies of requests.
+    pub mirrors: Vec<Backend>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backend {
+    pub group: String,
     pub kind: String,
     pub namespace: String,
     pub name: String,
@@ -71,51 +57,41 @@ pub struct Backend {
     pub share: f64,
 }
 
-/// One EndpointSlice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoints {
-    pub service: String,
-    pub ready: usize,
-    pub total: usize,
+/// Another object, as a field of an object names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    pub group: String,
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
 }
 
-impl Gateway {
-    pub fn read(key: ObjectKey, object: &Value) -> Self {
-        let listeners = list(object, "/spec/listeners").iter().map(|spec| {
-            let name = text(spec, "name");
-            let status = list(object, "/status/listeners").iter().find(|status| text(status, "name") == name);
-            Listener {
-                protocol: text(spec, "protocol"),
-                port: spec.get("port").and_then(Value::as_u64).unwrap_or_default(),
-                hostname: spec.get("hostname").and_then(Value::as_str).map(str::to_owned),
-                attached: status.and_then(|status| status.get("attachedRoutes")).and_then(Value::as_u64),
-                conditions: Condition::all(status),
-                name,
-            }
-        });
+impl Reference {
+    /// With what holds where the field is silent.
+    pub fn read(value: &Value, group: &str, kind: &str, namespace: &str) -> Self {
         Self {
-            class: object.pointer("/spec/gatewayClassName").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            addresses: list(object, "/status/addresses").iter().map(|address| text(address, "value")).collect(),
-            listeners: listeners.collect(),
-            conditions: Condition::all(object.get("status")),
-            generation: generation(object),
-            created: created(object),
-            key,
+            group: text_at(value, "/group").unwrap_or_else(|| group.to_owned()),
+            kind: text_at(value, "/kind").unwrap_or_else(|| kind.to_owned()),
+            namespace: text_at(value, "/namespace").unwrap_or_else(|| namespace.to_owned()),
+            name: text(value, "name"),
         }
     }
 
-    pub fn verdict(&self) -> Verdict {
-        let listeners = self.listeners.iter().map(|listener| judge(&listener.conditions, self.generation));
-        listeners.fold(judge(&self.conditions, self.generation), Verdict::worse)
+    /// The key of it, if it is of a kind that the console watches.
+    pub fn key(&self) -> Option<ObjectKey> {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == self.kind && kind.group() == self.group)?;
+        Some(ObjectKey::new(kind, if kind.namespaced() { self.namespace.as_str() } else { "" }, &self.name))
     }
 }
 
 impl Route {
     pub fn read(key: ObjectKey, object: &Value) -> Self {
         let namespace = &key.namespace;
+        let (parents, left_over) = parents(namespace, object);
         Self {
             hostnames: strings(object, "/spec/hostnames"),
-            parents: parents(namespace, object),
+            parents,
+            left_over,
             rules: list(object, "/spec/rules").iter().map(|rule| Rule::read(namespace, rule)).collect(),
             generation: generation(object),
             created: created(object),
@@ -158,6 +134,11 @@ impl Rule {
             name: rule.get("name").and_then(Value::as_str).map(str::to_owned),
             matches: list(rule, "/matches").iter().map(describe_match).collect(),
             filters: list(rule, "/filters").iter().map(|filter| text(filter, "type")).collect(),
+            mirrors: list(rule, "/filters")
+                .iter()
+                .filter_map(|filter| filter.pointer("/requestMirror/backendRef"))
+                .map(|reference| Backend::read(namespace, reference))
+                .collect(),
             backends,
         }
     }
@@ -168,6 +149,7 @@ impl Backend {
         let own = reference.get("namespace").and_then(Value::as_str);
         let port = reference.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
         Self {
+            group: text(reference, "group"),
             kind: reference.get("kind").and_then(Value::as_str).unwrap_or("Service").to_owned(),
             namespace: own.unwrap_or(namespace).to_owned(),
             name: text(reference, "name"),
@@ -178,16 +160,10 @@ impl Backend {
     }
 }
 
-pub(super) fn endpoints(key: &ObjectKey, slice: &Value) -> Endpoints {
-    let label = slice.pointer("/metadata/labels/kubernetes.io~1service-name").and_then(Value::as_str);
-    let all = list(slice, "/endpoints");
-    // Absent means ready, as the API documents.
-    let ready = all.iter().filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)));
-    Endpoints { service: label.unwrap_or(&key.name).to_owned(), ready: ready.count(), total: all.len() }
-}
-
-fn parents(namespace: &str, object: &Value) -> Vec<Parent> {
+/// What the spec names, and statuses about what it does not.
+fn parents(namespace: &str, object: &Value) -> (Vec<Parent>, Vec<Parent>) {
     let read = |reference: &Value, status: Option<&Value>| Parent {
+        group: text_at(reference, "/group").unwrap_or_else(|| Kind::Gateway.group().to_owned()),
         kind: reference.get("kind").and_then(Value::as_str).unwrap_or("Gateway").to_owned(),
         namespace: reference.get("namespace").and_then(Value::as_str).unwrap_or(namespace).to_owned(),
         name: text(reference, "name"),
@@ -213,7 +189,13 @@ fn parents(namespace: &str, object: &Value) -> Vec<Parent> {
         }
         parents.append(&mut said);
     }
-    parents
+    let named = |of: &Value| list(object, "/spec/parentRefs").iter().any(|reference| same(of, reference));
+    let left_over = statuses.iter().filter_map(|status| {
+        let of = status.get("parentRef").filter(|of| !named(of))?;
+        Some(read(of, Some(status)))
+    });
+    let left_over = left_over.collect();
+    (parents, left_over)
 }
 
 fn describe_match(value: &Value) -> String {
@@ -235,26 +217,6 @@ fn describe_match(value: &Value) -> String {
         }
     }
     if parts.is_empty() { "/*".to_owned() } else { parts.join(" ") }
-}
-
-fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn strings(value: &Value, pointer: &str) -> Vec<String> {
-    list(value, pointer).iter().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-fn text(value: &Value, field: &str) -> String {
-    value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-fn generation(object: &Value) -> i64 {
-    object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default()
-}
-
-fn created(object: &Value) -> Option<Timestamp> {
-    object.pointer("/metadata/creationTimestamp").and_then(Value::as_str)?.parse().ok()
 }
 
 /// Key of the Gateway that a parentRef names, if it names one.
