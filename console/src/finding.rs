@@ -207,7 +207,8 @@ impl Finding {
 }
 
 pub fn anchor(id: &str) -> String {
-    format!("docs/checks.md#{}", id.to_ascii_lowercase())
+    let page = if id.starts_with("GWT") { "findings" } else { "checks" };
+    format!("docs/{page}.md#{}", id.to_ascii_lowercase())
 }
 
 impl From<&str> for Fix {

@@ -21,5 +21,6 @@ pub mod status;
 pub mod terminal;
 pub mod theme;
 pub mod traffic;
+pub mod triage;
 pub mod update;
 pub mod view;

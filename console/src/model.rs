@@ -4,6 +4,7 @@ pub mod gateway;
 pub mod health;
 pub mod json;
 pub mod key;
+pub mod manifests;
 pub mod neighbours;
 pub mod policy;
 pub mod secret;

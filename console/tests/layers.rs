@@ -77,6 +77,7 @@ fn uses(text: &str, module: &str) -> bool {
 fn no_wrong_arrow() {
     for (of, forbidden) in [
         ("view", &["kube", "tokio", "reqwest"][..]),
+        ("triage", &["kube", "tokio", "ratatui", "std::fs"]),
         ("rows", &["kube", "tokio", "ratatui"]),
         ("model", &["kube", "tokio", "ratatui", "crossterm"]),
         ("intent", &["kube", "tokio", "ratatui"]),
@@ -96,6 +97,7 @@ fn no_wrong_arrow() {
     for (of, forbidden) in [
         ("finding", &["view", "rows", "update", "screen", "app", "cluster", "traffic", "canary", "migrate"][..]),
         ("model", &["view", "rows", "update", "screen", "app", "cluster", "traffic", "theme", "canary"][..]),
+        ("triage", &["view", "rows", "update", "screen", "app", "cluster", "traffic", "theme", "canary"]),
         ("rows", &["view", "update", "app", "cluster", "theme"]),
         ("intent", &["view", "rows", "update", "screen", "app", "cluster", "traffic"]),
         ("view", &["app", "cluster", "terminal"]),

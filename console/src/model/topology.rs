@@ -25,6 +25,8 @@ pub struct Route {
 /// A parentRef with what its controller says about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parent {
+    /// Which parentRef it is.
+    pub index: usize,
     pub group: String,
     pub kind: String,
     pub namespace: String,
@@ -163,6 +165,7 @@ impl Backend {
 /// What the spec names, and statuses about what it does not.
 fn parents(namespace: &str, object: &Value) -> (Vec<Parent>, Vec<Parent>) {
     let read = |reference: &Value, status: Option<&Value>| Parent {
+        index: 0,
         group: text_at(reference, "/group").unwrap_or_else(|| Kind::Gateway.group().to_owned()),
         kind: reference.get("kind").and_then(Value::as_str).unwrap_or("Gateway").to_owned(),
         namespace: reference.get("namespace").and_then(Value::as_str).unwrap_or(namespace).to_owned(),
@@ -178,7 +181,7 @@ fn parents(namespace: &str, object: &Value) -> (Vec<Parent>, Vec<Parent>) {
     };
     let statuses = list(object, "/status/parents");
     let mut parents = Vec::new();
-    for reference in list(object, "/spec/parentRefs") {
+    for (index, reference) in list(object, "/spec/parentRefs").iter().enumerate() {
         let mut said: Vec<_> = statuses
             .iter()
             .filter(|status| status.get("parentRef").is_some_and(|of| same(of, reference)))
@@ -186,6 +189,9 @@ fn parents(namespace: &str, object: &Value) -> (Vec<Parent>, Vec<Parent>) {
             .collect();
         if said.is_empty() {
             said.push(read(reference, None));
+        }
+        for parent in &mut said {
+            parent.index = index;
         }
         parents.append(&mut said);
     }
@@ -202,6 +208,10 @@ fn describe_match(value: &Value) -> String {
     let mut parts = Vec::new();
     if let Some(method) = value.get("method").and_then(Value::as_str) {
         parts.push(method.to_owned());
+    }
+    if let Some(method) = value.get("method").filter(|method| method.is_object()) {
+        let part = |field: &str| text_at(method, field).unwrap_or_else(|| "*".to_owned());
+        parts.push(format!("{}/{}", part("/service"), part("/method")));
     }
     if let Some(path) = value.get("path") {
         let of = path.get("value").and_then(Value::as_str).unwrap_or("/");
