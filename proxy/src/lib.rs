@@ -5,6 +5,7 @@
 
 pub mod contract;
 pub mod local;
+pub mod notify;
 pub mod prove;
 pub mod start;
 pub mod validate;

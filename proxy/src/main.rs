@@ -1,10 +1,14 @@
 //! The `gwproxy` command.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 use color_eyre::Result;
-use gwproxy::start::{Controller, Local, StartError};
+use gwproxy::{
+    local::portable,
+    notify::Manager,
+    start::{Controller, Home, Local, StartError},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -13,6 +17,7 @@ use args::{Args, Command, Output, ValidateArgs};
 mod args;
 
 const INVALID: u8 = 1;
+const PROBLEMS: u8 = 1;
 const USAGE: u8 = 2;
 const UNREACHABLE: u8 = 8;
 const INTERNAL: u8 = 70;
@@ -36,6 +41,7 @@ fn main() -> ExitCode {
                 ExitCode::from(match refused {
                     StartError::Usage(_) => USAGE,
                     StartError::Unreachable(_) => UNREACHABLE,
+                    StartError::Refused(_) => PROBLEMS,
                 })
             }
             None => {
@@ -82,11 +88,64 @@ async fn run(args: Args) -> Result<()> {
             for problem in &local.problems {
                 eprintln!("manifests  {problem}");
             }
-            signals.first().await;
+            let manager = Manager::from_env();
+            if let Some(manager) = &manager {
+                manager.ready(&format!("API on {}", local.api));
+            }
+            tokio::select! {
+                () = signals.first() => {}
+                () = stay_alive(manager.as_ref(), &local) => {}
+            }
+            if let Some(manager) = &manager {
+                manager.stopping();
+            }
             signals.unless(local.stop()).await;
         }
         // Needs no runtime.
         Command::Validate(_) => {}
+        Command::Export(args) => {
+            let selection = args.selection();
+            let Some(home) = signals.unless(Home::open(args.home.kubeconfig, args.home.data, false)).await else {
+                return Ok(());
+            };
+            let home = home?;
+            let exported = signals.unless(portable::export(&home.client, &selection)).await;
+            home.close().await;
+            if let Some(objects) = exported {
+                std::io::stdout().write_all(portable::to_yaml(&objects?)?.as_bytes())?;
+            }
+        }
+        Command::Import(args) => {
+            let mut objects = Vec::new();
+            for file in &args.files {
+                let text = match file.as_os_str() == "-" {
+                    true => std::io::read_to_string(std::io::stdin()),
+                    false => std::fs::read_to_string(file),
+                };
+                let failed = |why: String| StartError::Usage(format!("{}: {why}", file.display()));
+                let text = text.map_err(|error| failed(error.to_string()))?;
+                objects.extend(portable::from_yaml(&text).map_err(|error| failed(error.to_string()))?);
+            }
+            let Some(home) = signals.unless(Home::open(args.home.kubeconfig, args.home.data, true)).await else {
+                return Ok(());
+            };
+            let home = home?;
+            let mut refused = 0;
+            let importing = portable::import(&home.client, objects, |object, outcome| match outcome {
+                Ok(outcome) => println!("{object} {}", format!("{outcome:?}").to_lowercase()),
+                Err(why) => {
+                    refused += 1;
+                    eprintln!("gwproxy: {object}: {why}");
+                }
+            });
+            let imported = signals.unless(importing).await;
+            home.close().await;
+            imported.transpose()?;
+            if refused > 0 {
+                return Err(StartError::Refused(refused).into());
+            }
+        }
+        Command::RotateToken(args) => println!("{}", gwproxy::start::rotate_token(args.data, args.kubeconfig)?),
         Command::Controller(args) => {
             let Some(controller) = signals.unless(Controller::start(args.into())).await else { return Ok(()) };
             let controller = controller?;
@@ -96,6 +155,20 @@ async fn run(args: Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Tells the service manager that the service is alive, while it is.
+async fn stay_alive(manager: Option<&Manager>, local: &Local) {
+    let Some((manager, every)) = manager.and_then(|manager| Some((manager, manager.watchdog()?))) else {
+        return std::future::pending().await;
+    };
+    let mut tick = tokio::time::interval(every);
+    loop {
+        tick.tick().await;
+        if local.is_alive(every).await {
+            manager.alive();
+        }
+    }
 }
 
 struct Signals {

@@ -26,6 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use crate::local::{AuditOptions, Service, TlsOptions};
 use crate::{
     admin::{self, Admin},
     contract,
@@ -35,9 +36,11 @@ use crate::{
 };
 
 mod control;
+mod home;
 mod retry;
 
 use control::Control;
+pub use home::{Home, rotate_token};
 
 pub const DEFAULT_API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6480);
 pub const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6481);
@@ -54,6 +57,8 @@ pub enum StartError {
     Usage(String),
     #[error("{0}")]
     Unreachable(String),
+    #[error("{0} objects were refused; the others are there")]
+    Refused(usize),
 }
 
 /// A gateway on one host without Kubernetes: local API, manifests, proxy.
@@ -73,6 +78,8 @@ pub struct LocalOptions {
     pub kubeconfig: Option<PathBuf>,
     /// Serving threads; `None` is one a core.
     pub workers: Option<usize>,
+    /// Certificate, audit log and bounds of the API.
+    pub service: Service,
 }
 
 /// The host provisioner against any Kubernetes API.
@@ -117,6 +124,7 @@ impl Local {
             kubeconfig: options.kubeconfig.clone().unwrap_or_else(|| data.join("kubeconfig")),
             data,
             admit: Arc::new(Schemas::new()?),
+            service: options.service,
         };
         let server = control.run(async move { Api::start(api).await.map_err(refusal) }).await?;
         let (kubeconfig, address) = (server.kubeconfig.clone(), server.address);
@@ -127,10 +135,12 @@ impl Local {
             access_log: options.access_log,
             workers: options.workers,
         };
-        let (path, manifests, cancel) = (kubeconfig.clone(), options.manifests, control.cancel.clone());
+        let (own, manifests, cancel) = (server.own.clone(), options.manifests, control.cancel.clone());
         let started = control
             .run(async move {
-                let client = client(Some(&path), None).await?;
+                let own: Kubeconfig = serde_json::from_value(own)?;
+                let own = Config::from_custom_kubeconfig(own, &KubeConfigOptions::default()).await?;
+                let client = Client::try_from(own)?;
                 let loaded = match manifests {
                     Some(dir) => Some((seed::load(&client, &dir).await, dir)),
                     None => None,
@@ -160,6 +170,15 @@ impl Local {
                 Err(error)
             }
         }
+    }
+
+    /// Whether the control threads answer within `limit`.
+    pub async fn is_alive(&self, limit: Duration) -> bool {
+        let answer = self.engine.control.run(async {
+            tokio::task::yield_now().await;
+            Ok(())
+        });
+        matches!(timeout(limit, answer).await, Ok(Ok(())))
     }
 
     /// Finishes what is in flight, then ends everything: no port, no lock and no task is left.
@@ -224,7 +243,8 @@ fn refusal(error: LocalError) -> Report {
     match error {
         LocalError::InUse { .. }
         | LocalError::Bind { .. }
-        | LocalError::NotLoopback { .. }
+        | LocalError::CertificateFile { .. }
+        | LocalError::NoToken { .. }
         | LocalError::ForeignKubeconfig { .. }
         | LocalError::Store(StoreError::InUse { .. }) => usage(error.to_string()),
         error => error.into(),

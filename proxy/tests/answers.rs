@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gwproxy::local::schema::Schemas;
-use gwproxy::local::{Api, ApiOptions};
+use gwproxy::local::{Api, ApiOptions, Service};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,7 @@ impl Server {
             data: dir.path().join("data"),
             kubeconfig: dir.path().join("kubeconfig"),
             admit: Arc::new(Schemas::new().unwrap()),
+            service: Service::default(),
         };
         let api = Api::start(options).await.unwrap();
         Self { client: client(&api.kubeconfig).await, _api: Some((api, dir)) }

@@ -122,10 +122,10 @@ async fn what_cannot_start_says_why() {
     command.args(["--address-pool", "lots"]);
     let (code, said) = refused(command);
     assert!(code == Some(2) && said.contains("lots"), "{code:?} {said}");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gwproxy"));
-    command.args(["local", "--api", "0.0.0.0:0"]).env("XDG_STATE_HOME", dir.path()).stdin(Stdio::null());
+    let mut command = gwproxy(dir.path());
+    command.args(["--tls-cert-file", "/nowhere/tls.crt", "--tls-private-key-file", "/nowhere/tls.key"]);
     let (code, said) = refused(command);
-    assert!(code == Some(2) && said.contains("loopback"), "{code:?} {said}");
+    assert!(code == Some(2) && said.contains("/nowhere/tls.crt"), "{code:?} {said}");
 
     let (mut child, _client) = running(dir.path()).await;
     let (code, said) = refused(gwproxy(dir.path()));

@@ -13,7 +13,7 @@ use color_eyre::eyre::{Context, Result, bail, eyre};
 use futures::{StreamExt, TryStreamExt};
 use gwproxy::{
     contract::METRICS_URL_ANNOTATION,
-    start::{Local, LocalOptions},
+    start::{Local, LocalOptions, Service},
 };
 use kube::{
     Api, ResourceExt,
@@ -76,6 +76,7 @@ impl Ground {
 
         let kubeconfig = dir.path().join("kubeconfig");
         let local = Local::start(LocalOptions {
+            service: Service::default(),
             manifests: Some(manifests),
             data: Some(dir.path().join("data")),
             api: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

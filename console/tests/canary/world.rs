@@ -205,6 +205,7 @@ impl World {
 
 pub async fn serve_api(folder: &Path, listen: SocketAddr) -> Local {
     let options = ApiOptions {
+        service: gwproxy::local::Service::default(),
         listen,
         data: folder.join("data"),
         kubeconfig: folder.join("kubeconfig"),

@@ -2,6 +2,7 @@
 
 mod accept;
 mod answer;
+mod body;
 pub(super) mod log;
 mod options;
 mod request;
@@ -16,10 +17,11 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use self::accept::{Accept, Shape};
+use self::body::{Decoded, decode};
 use self::request::{Params, Path, Resource};
 use super::auth::Auth;
 use super::discovery::Form;
-use super::limits::SIZE;
+use super::limits::{Limits, SIZE};
 use super::managed;
 use super::patch::Patch;
 use super::selector::Selector;
@@ -28,13 +30,10 @@ use super::store::{Snapshot, Unreachable};
 use super::table;
 use super::verbs::{DeleteOptions, FieldValidation, Resources, Target, Written, as_version};
 use super::watch::{self, Start};
-use super::{discovery, openapi, proto};
+use super::{discovery, openapi};
 
 /// How long a list waits for a revision that does not exist yet.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(3);
-
-/// How long a body may take to arrive.
-const SLOW: std::time::Duration = std::time::Duration::from_secs(60);
 
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
@@ -45,6 +44,7 @@ pub(super) struct Rest {
     pub(super) auth: Arc<Auth>,
     /// Ends the watches when the server stops.
     pub(super) stop: CancellationToken,
+    pub(super) limits: Limits,
 }
 
 impl Rest {
@@ -67,13 +67,9 @@ impl Rest {
     {
         self.auth.check_host(&request)?;
         let path = Path::parse(request.uri().path())?;
-        if let Path::Health = path {
-            return Ok(answer::text(200, "ok"));
-        }
         self.auth.check_token(request.headers())?;
         let params = Params::parse(request.uri().query().unwrap_or_default());
         match path {
-            Path::Health => Ok(answer::text(200, "ok")),
             Path::Unknown => Ok(answer::text(404, "404 page not found\n")),
             Path::Resource(resource) => {
                 let Resource { group, version, plural, .. } = &resource;
@@ -128,6 +124,11 @@ impl Rest {
         let Some(kind) = found.filter(|kind| named && (kind.namespaced || namespace.is_none())) else {
             return Err(StatusError::no_resource());
         };
+        if let Some(name) = name.as_deref().filter(|name| [".", ".."].contains(name) || name.contains('%')) {
+            let why =
+                if name.contains('%') { "may not contain '%'".to_owned() } else { format!("may not be '{name}'") };
+            return Err(StatusError::bad_request(format!("Name parameter invalid: {name:?}: {why}")));
+        }
         if let (Some("log"), Some(name), true) = (subresource.as_deref(), &name, log::has(&kind)) {
             if request.method() != Method::GET {
                 return Err(StatusError::method_not_allowed());
@@ -173,21 +174,25 @@ impl Rest {
             (Method::POST, None) if !everywhere => {
                 let options = params.write_options("CreateOptions", false, &agent)?;
                 let content = content_type(&request);
-                let body = decode(&content, &read(request).await?)?;
+                let Decoded { value: body, duplicates } =
+                    decode(&content, &kind.kind, &read(request, self.limits.body).await?)?;
+                check_duplicates(&target, &duplicates, params)?;
                 let written = self.resources.create(&target, body, options).await?;
-                self.written(201, &target, accept, params, &written)
+                self.written(201, &target, accept, params, &written).map(|answer| warned(answer, duplicates, params))
             }
             (Method::PUT, Some(name)) if !everywhere => {
                 let options = params.write_options("UpdateOptions", false, &agent)?;
                 let content = content_type(&request);
-                let body = decode(&content, &read(request).await?)?;
+                let Decoded { value: body, duplicates } =
+                    decode(&content, &kind.kind, &read(request, self.limits.body).await?)?;
+                check_duplicates(&target, &duplicates, params)?;
                 let written = self.resources.update(&target, &name, status, body, options).await?;
-                self.written(200, &target, accept, params, &written)
+                self.written(200, &target, accept, params, &written).map(|answer| warned(answer, duplicates, params))
             }
             (Method::PATCH, Some(name)) if !everywhere => {
                 let content = content_type(&request);
                 Patch::check_type(&kind, &content)?;
-                let body = read(request).await?;
+                let body = read(request, self.limits.body).await?;
                 let options = params.write_options("PatchOptions", Patch::is_apply(&content), &agent)?;
                 let patch = Patch::parse(&content, &body, options.validation == FieldValidation::Strict);
                 let written = self.resources.patch(&target, &name, status, patch, options).await?;
@@ -195,13 +200,13 @@ impl Rest {
                 self.written(code, &target, accept, params, &written)
             }
             (Method::DELETE, Some(name)) if !everywhere && !status => {
-                let options = delete_options(request, params).await?;
+                let options = delete_options(request, params, self.limits.body).await?;
                 let gone = self.resources.delete(&target, &name, options).await?;
                 Ok(answer::encode(200, accept, &gone))
             }
             (Method::DELETE, None) if !everywhere => {
                 let selector = self.selector(&target, params, None)?;
-                let options = delete_options(request, params).await?;
+                let options = delete_options(request, params, self.limits.body).await?;
                 let gone = self.resources.delete_collection(&target, selector, options).await?;
                 let items = gone.iter().map(|object| item(&target, object)).collect();
                 let metadata = json!({"resourceVersion": self.resources.store.revision().to_string()});
@@ -228,7 +233,7 @@ impl Rest {
             Method::GET => self.resources.scale_of(target, name)?,
             Method::PUT => {
                 let options = params.write_options("UpdateOptions", false, &agent)?;
-                let body = decode(&content, &read(request).await?)?;
+                let body = decode(&content, "Scale", &read(request, self.limits.body).await?)?.value;
                 self.resources.set_scale(target, name, options, move |_| Ok(body)).await?
             }
             Method::PATCH => {
@@ -236,7 +241,7 @@ impl Rest {
                     return Err(StatusError::unsupported_patch_type());
                 }
                 Patch::check_type(&target.kind, &content)?;
-                let body = read(request).await?;
+                let body = read(request, self.limits.body).await?;
                 let options = params.write_options("PatchOptions", false, &agent)?;
                 let patch = Patch::parse(&content, &body, options.validation == FieldValidation::Strict);
                 let change = move |old: Value| {
@@ -356,6 +361,7 @@ impl Rest {
                 _ => watch::Shape::Object,
             },
             stop: self.stop.clone(),
+            stall: self.limits.stall,
         };
         Ok(answer::stream(stream.run()))
     }
@@ -426,14 +432,14 @@ fn agent<B>(request: &Request<B>) -> String {
     header.unwrap_or_default().split('/').next().unwrap_or_default().to_owned()
 }
 
-async fn read<B>(request: Request<B>) -> Result<Bytes, StatusError>
+async fn read<B>(request: Request<B>, within: std::time::Duration) -> Result<Bytes, StatusError>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::fmt::Display,
 {
     let mut body = std::pin::pin!(request.into_body());
     let mut read = Vec::new();
-    let deadline = tokio::time::Instant::now() + SLOW;
+    let deadline = tokio::time::Instant::now() + within;
     loop {
         let next = tokio::time::timeout_at(deadline, body.as_mut().frame()).await;
         let Some(frame) = next.map_err(|_| StatusError::bad_request("the body did not arrive in time"))? else { break };
@@ -448,26 +454,37 @@ where
     Ok(read.into())
 }
 
-fn decode(content_type: &str, body: &[u8]) -> Result<Value, StatusError> {
-    match content_type {
-        "" | "application/json" => serde_json::from_slice(body).map_err(|error| {
-            StatusError::bad_request(format!("the object provided is unrecognized (must be of type JSON): {error}"))
-        }),
-        "application/yaml" | "application/x-yaml" => serde_saphyr::from_slice(body).map_err(|error| {
-            StatusError::bad_request(format!("the object provided is unrecognized (must be of type YAML): {error}"))
-        }),
-        proto::CONTENT_TYPE => proto::decode(body),
-        _ => Err(StatusError::unsupported_media_type(&["application/json", "application/yaml", proto::CONTENT_TYPE])),
+/// What was said twice is an error or a warning, as the client wants.
+fn check_duplicates(target: &Target, duplicates: &[String], params: &Params) -> Result<(), StatusError> {
+    if duplicates.is_empty() || params.get("fieldValidation") != "Strict" {
+        return Ok(());
     }
+    let yaml = if duplicates[0].starts_with("line ") { "yaml: unmarshal errors:\n  " } else { "" };
+    let (kind, all) = (&target.kind.kind, duplicates.join(", "));
+    Err(StatusError::bad_request(format!(
+        "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {yaml}{all}",
+        target.version
+    )))
 }
 
-async fn delete_options<B>(request: Request<B>, params: &Params) -> Result<DeleteOptions, StatusError>
+fn warned(mut answer: Response<Body>, duplicates: Vec<String>, params: &Params) -> Response<Body> {
+    if params.get("fieldValidation") != "Ignore" {
+        answer::warn(&mut answer, duplicates.into_iter());
+    }
+    answer
+}
+
+async fn delete_options<B>(
+    request: Request<B>,
+    params: &Params,
+    within: std::time::Duration,
+) -> Result<DeleteOptions, StatusError>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::fmt::Display,
 {
     let content = content_type(&request);
-    let body = read(request).await?;
-    let body = if body.is_empty() { Value::Null } else { decode(&content, &body)? };
+    let body = read(request, within).await?;
+    let body = if body.is_empty() { Value::Null } else { decode(&content, "DeleteOptions", &body)?.value };
     params.delete_options(&body)
 }

@@ -17,6 +17,8 @@ mod apply;
 mod merge;
 mod read;
 
+pub(super) use read::split;
+
 #[cfg(test)]
 mod tests;
 

@@ -7,8 +7,8 @@ use super::status::StatusError;
 use super::store::Key;
 use super::table::jsonpath;
 
-/// More requirements than anyone writes by hand; each costs time on every object.
-const MAX_REQUIREMENTS: usize = 1_000;
+/// More requirements than a URL has room for; each costs time on every object.
+const MAX_REQUIREMENTS: usize = 33_000;
 
 /// What a list or a watch is restricted to. The default takes everything.
 #[derive(Clone, Debug, Default, PartialEq)]

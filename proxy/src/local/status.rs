@@ -277,6 +277,11 @@ impl StatusError {
         Self::new(503, "ServiceUnavailable", message)
     }
 
+    pub fn too_many_requests() -> Self {
+        Self::new(429, "TooManyRequests", "Too many requests, please try again later.")
+            .with_detail("retryAfterSeconds", json!(1))
+    }
+
     /// The disk is full. The code is WebDAV's, which says what 500 does not: the server is well.
     pub fn insufficient_storage(message: impl Into<String>) -> Self {
         Self::new(507, "InsufficientStorage", message)

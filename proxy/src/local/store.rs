@@ -11,13 +11,15 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::objects::{kinds, range};
-use self::state::{Bounds, State};
+pub(super) use self::state::Bounds;
+use self::state::State;
 use super::status::StatusError;
 pub use txn::Txn;
 
@@ -93,6 +95,7 @@ pub enum Unreachable {
 #[derive(Debug)]
 struct Shared {
     state: RwLock<State>,
+    writes: AtomicBool,
     revision: watch::Sender<u64>,
 }
 
@@ -116,7 +119,7 @@ impl Store {
         Self::open_within(dir, Bounds::default())
     }
 
-    fn open_within(dir: &Path, bounds: Bounds) -> Result<Self, StoreError> {
+    pub(super) fn open_within(dir: &Path, bounds: Bounds) -> Result<Self, StoreError> {
         let (disk, loaded) = disk::Disk::open(dir)?;
         Self::start(disk, loaded, bounds)
     }
@@ -125,7 +128,11 @@ impl Store {
         let dir = disk.dir().to_owned();
         let disk::Loaded { objects, revision, compacted, past } = loaded;
         let state = State::restored(objects, revision, compacted, past, bounds);
-        let shared = Arc::new(Shared { revision: watch::Sender::new(state.revision), state: RwLock::new(state) });
+        let shared = Arc::new(Shared {
+            revision: watch::Sender::new(state.revision),
+            state: RwLock::new(state),
+            writes: AtomicBool::new(true),
+        });
         let (queue, jobs) = mpsc::channel(QUEUE);
         let writer = writer::Writer::new(disk, shared.clone(), jobs);
         let failed = |source| StoreError::Directory { dir: dir.clone(), source };
@@ -166,6 +173,11 @@ impl Store {
         let closed = || StatusError::unavailable("the server is shutting down");
         queue.ok_or_else(closed)?.send(job).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
+    }
+
+    /// Whether the last write reached the disk.
+    pub fn can_write(&self) -> bool {
+        self.shared.writes.load(Relaxed)
     }
 
     pub fn revision(&self) -> u64 {

@@ -1,9 +1,11 @@
 //! The API over real HTTP, through kube-rs and kubectl.
 
 mod apply;
+mod bad;
 mod crds;
 mod kubectl;
 mod logs;
+mod service;
 mod verbs;
 mod watches;
 
@@ -58,11 +60,16 @@ impl Home {
     }
 
     async fn start_in(dir: tempfile::TempDir) -> Self {
+        Self::start_as(dir, Service::default()).await
+    }
+
+    async fn start_as(dir: tempfile::TempDir, service: Service) -> Self {
         let options = ApiOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
             data: dir.path().join("data"),
             kubeconfig: dir.path().join("kubeconfig"),
             admit: Arc::new(Rule),
+            service,
         };
         let api = Api::start(options).await.unwrap();
         let client = Client::try_from(config(&api.kubeconfig).await).unwrap();

@@ -55,6 +55,8 @@ pub(super) struct Watch {
     pub(super) timeout: Option<u64>,
     pub(super) shape: Shape,
     pub(super) stop: CancellationToken,
+    /// How long a client may leave what it was sent unread.
+    pub(super) stall: Duration,
 }
 
 /// The client is gone, or the watch's time is over.
@@ -67,7 +69,7 @@ impl Watch {
         tokio::spawn(async move {
             let stop = self.stop.clone();
             let deadline = Duration::from_secs(self.timeout.unwrap_or(TIMEOUT).min(TIMEOUT * 4));
-            let mut sender = Lines { sender, with_columns: true };
+            let mut sender = Lines { sender, with_columns: true, stall: self.stall };
             tokio::select! {
                 _ = self.follow(&mut sender, Instant::now() + deadline) => {}
                 () = stop.cancelled() => {}
@@ -200,11 +202,12 @@ struct Lines {
     sender: mpsc::Sender<Bytes>,
     /// A table's columns are told once.
     with_columns: bool,
+    stall: Duration,
 }
 
 impl Lines {
     async fn send(&mut self, name: &str, object: &Value) -> Result<(), Ended> {
         let line = format!("{{\"type\":\"{name}\",\"object\":{object}}}\n");
-        self.sender.send(line.into()).await.map_err(|_| Ended)
+        self.sender.send_timeout(line.into(), self.stall).await.map_err(|_| Ended)
     }
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gwproxy::start::{Local, LocalOptions};
+use gwproxy::start::{Local, LocalOptions, Service};
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -97,6 +97,7 @@ impl Gateway {
             fs::write(folder.join(name), text).unwrap();
         }
         let options = LocalOptions {
+            service: Service::default(),
             manifests: Some(folder.clone()),
             data: Some(temp.path().join("data")),
             api: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

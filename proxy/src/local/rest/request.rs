@@ -4,7 +4,6 @@ use super::StatusError;
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Path {
-    Health,
     Version,
     /// The parts after `/openapi`.
     OpenApi(Vec<String>),
@@ -30,7 +29,6 @@ impl Path {
         let parts = parts.ok_or_else(|| StatusError::bad_request("the path is not valid UTF-8"))?;
         let words: Vec<&str> = parts.iter().map(String::as_str).collect();
         Ok(match words.as_slice() {
-            ["livez" | "readyz" | "healthz", ..] => Self::Health,
             ["version"] => Self::Version,
             ["openapi", ..] => Self::OpenApi(parts[1..].to_vec()),
             ["api"] | ["api", _] | ["apis"] | ["apis", _] | ["apis", _, _] => Self::Discovery(parts),

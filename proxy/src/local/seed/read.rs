@@ -102,7 +102,7 @@ pub(super) fn parse(file: &str, content: &str) -> (Vec<Document>, Vec<Problem>) 
 
 /// The documents of a YAML stream, each with the number of lines before it. Split here, not by
 /// the parser, so that a document that cannot be parsed does not take its neighbours with it.
-fn split(content: &str) -> Vec<(u64, String)> {
+pub(in crate::local) fn split(content: &str) -> Vec<(u64, String)> {
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
     let mut parts = vec![(0, String::new())];
     for (index, line) in content.split_inclusive('\n').enumerate() {

@@ -10,11 +10,11 @@ use super::{Event, Unreachable};
 /// How much of the past is kept, in memory and on the disk, for watches that resume and lists
 /// that go on. Whatever is over one of the bounds is compacted; its readers are told 410.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) events: usize,
+pub(in crate::local) struct Bounds {
+    pub(in crate::local) events: usize,
     /// Of JSON.
-    pub(super) bytes: usize,
-    pub(super) age: Duration,
+    pub(in crate::local) bytes: usize,
+    pub(in crate::local) age: Duration,
 }
 
 impl Default for Bounds {

@@ -2,6 +2,7 @@
 //! of them with one sync.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -166,6 +167,7 @@ impl Writer {
         match self.disk.commit(&events, &rows, self.revision, compacted) {
             Ok(()) => {
                 self.refusal = None;
+                self.shared.writes.store(true, Relaxed);
                 self.grown = true;
                 self.publish(events);
                 Ok(())
@@ -187,6 +189,7 @@ impl Writer {
 
     fn refuse(&mut self, failed: &Failed, started: Instant) -> StatusError {
         let error = failed.error();
+        self.shared.writes.store(false, Relaxed);
         tracing::error!(%error, "the store cannot write; the requests are refused");
         let outcome = match failed {
             Failed::Refused(_) => "nothing was changed",

@@ -13,6 +13,7 @@ pub(super) async fn home() -> Home {
 
 async fn home_in(dir: tempfile::TempDir) -> Home {
     let options = ApiOptions {
+        service: Service::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         data: dir.path().join("data"),
         kubeconfig: dir.path().join("kubeconfig"),

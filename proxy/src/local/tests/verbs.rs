@@ -125,12 +125,15 @@ async fn starting_wrong_tells_what_to_change() {
         data: home.dir.path().join("other"),
         kubeconfig: home.dir.path().join(kubeconfig),
         admit: Arc::new(Rule),
+        service: Service::default(),
     };
     let start = async |options| Api::start(options).await.err().expect("refused").to_string();
     let taken = start(options(home.api.address, "k")).await;
     assert!(taken.contains(&home.api.address.to_string()) && taken.contains("--api"), "{taken}");
-    let open = start(options("0.0.0.0:0".parse().unwrap(), "k")).await;
-    assert!(open.contains("loopback"), "{open}");
+    let mut files = options("127.0.0.1:0".parse().unwrap(), "k");
+    files.service.tls.files = Some(("/nowhere/tls.crt".into(), "/nowhere/tls.key".into()));
+    let files = start(files).await;
+    assert!(files.contains("/nowhere/tls.crt") && files.contains("--tls-cert-file"), "{files}");
     std::fs::write(home.dir.path().join("mine"), "contexts: [{name: prod}]").unwrap();
     let foreign = start(options("127.0.0.1:0".parse().unwrap(), "mine")).await;
     assert!(foreign.contains("not overwritten"), "{foreign}");

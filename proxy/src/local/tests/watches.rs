@@ -140,6 +140,25 @@ async fn a_watch_from_before_a_restart_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_is_gone_is_told_as_expired() {
+    let dir = tempfile::tempdir().unwrap();
+    let bounds = store::Bounds { events: 0, ..store::Bounds::default() };
+    let store = Store::open_within(&dir.path().join("data"), bounds).unwrap();
+    for name in ["a", "b", "c"] {
+        let object = json!({"metadata": {"name": name}});
+        store.update(Key::new("", "namespaces", "", name), |_| Ok(Some(object))).await.unwrap();
+    }
+    store.close().await;
+    let home = Home::start_in(dir).await;
+    let seen = lines(&home, "resourceVersion=1", "application/json", 1).await;
+    assert_eq!(seen[0].1["message"], "too old resource version: 1 (2)");
+    assert_eq!(
+        (seen[0].0.as_str(), &seen[0].1["code"], &seen[0].1["reason"]),
+        ("ERROR", &json!(410), &json!("Expired"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_ends_watches_at_once() {
     let home = Home::start().await;
     let params = WatchParams::default();
