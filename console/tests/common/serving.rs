@@ -47,6 +47,7 @@ pub async fn local(manifests: &str) -> (Local, Connection, tempfile::TempDir) {
         access_log: None,
         kubeconfig: Some(kubeconfig.clone()),
         workers: None,
+        service: gwproxy::local::Service::default(),
     })
     .await
     .unwrap();
