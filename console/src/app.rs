@@ -142,7 +142,10 @@ pub async fn run(options: AppOptions) -> Result<Exit> {
             },
             Some(made) = connected.recv() => connection = Some(made),
             () = tokio::time::sleep_until((drawn + FRAME).into()), if dirty => {
-                draw(&mut screen, &mut state)?;
+                if let Err(error) = draw(&mut screen, &mut state) {
+                    tracing::warn!("the terminal takes no more frames: {error}");
+                    break Exit::Ok;
+                }
                 drawn = Instant::now();
                 dirty = false;
             }

@@ -1,6 +1,9 @@
 //! Where `main` meets what draws.
 
-use std::{io::IsTerminal as _, path::PathBuf};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+};
 
 use gwtop::{
     app::{self, AppOptions, Look},
@@ -46,7 +49,8 @@ pub(crate) async fn demo(headless: bool, pictures: Option<PathBuf>, look: Look) 
 
 fn finish(outcome: color_eyre::Result<Exit>) -> Exit {
     outcome.unwrap_or_else(|error| {
-        eprintln!("gwtop: {error:#}");
+        // The terminal may be what failed.
+        let _ = writeln!(std::io::stderr(), "gwtop: {error:#}");
         Exit::Internal
     })
 }

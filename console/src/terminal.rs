@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _, stdout},
+    mem::ManuallyDrop,
     sync::Once,
 };
 
@@ -11,7 +12,8 @@ use crossterm::{
 };
 use ratatui::{Terminal, backend::CrosstermBackend};
 
-pub type Screen = Terminal<CrosstermBackend<io::Stdout>>;
+/// Never dropped: ratatui would print to a terminal that may be gone, and panic. `Guard` shows the cursor.
+pub type Screen = ManuallyDrop<Terminal<CrosstermBackend<io::Stdout>>>;
 
 /// The terminal in the console's hands until dropped.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub fn take() -> io::Result<(Guard, Screen)> {
     let guard = Guard(());
     execute!(stdout(), EnterAlternateScreen, event::EnableBracketedPaste, cursor::Hide)?;
     let screen = Terminal::new(CrosstermBackend::new(stdout()))?;
-    Ok((guard, screen))
+    Ok((guard, ManuallyDrop::new(screen)))
 }
 
 /// A hung-up terminal cannot be told anything: errors have nobody to go to.

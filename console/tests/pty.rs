@@ -68,3 +68,13 @@ fn signals_restore_the_terminal() {
         assert!(terminal.restored(), "{signal}:\n{}", terminal.text());
     }
 }
+
+#[test]
+fn a_closed_window_is_no_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut terminal = console(dir.path(), (80, 24));
+    terminal.until("first frame", |text| text.contains("Routes"));
+    terminal.close();
+    let status = terminal.ends();
+    assert!(status.success(), "{status:?}");
+}

@@ -6,7 +6,10 @@ use std::{
     io::{Read, Write},
     num::NonZero,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,9 +17,10 @@ use portable_pty::{CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_sy
 
 pub struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
-    keys: Box<dyn Write + Send>,
+    keys: Option<Box<dyn Write + Send>>,
     child: Box<dyn portable_pty::Child + Send + Sync>,
-    master: Box<dyn MasterPty + Send>,
+    master: Option<Box<dyn MasterPty + Send>>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Terminal {
@@ -37,17 +41,19 @@ impl Terminal {
         let parser = vt100::Parser::new(NonZero::new(rows).unwrap(), NonZero::new(columns).unwrap(), 0);
         let screen = Arc::new(Mutex::new(parser));
         let parser = screen.clone();
+        let closed = Arc::new(AtomicBool::new(false));
+        let over = closed.clone();
         std::thread::spawn(move || {
             let mut bytes = [0; 16384];
             while let Ok(count) = output.read(&mut bytes) {
-                if count == 0 {
+                if count == 0 || over.load(Ordering::SeqCst) {
                     break;
                 }
                 parser.lock().unwrap().process(&bytes[..count]);
             }
         });
         let keys = pair.master.take_writer().unwrap();
-        Self { screen, keys, child, master: pair.master }
+        Self { screen, keys: Some(keys), child, master: Some(pair.master), closed }
     }
 
     pub fn text(&self) -> String {
@@ -61,14 +67,22 @@ impl Terminal {
     }
 
     pub fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
+        let typed = self.keys.as_mut().unwrap();
+        typed.write_all(keys.as_bytes()).unwrap();
+        typed.flush().unwrap();
+    }
+
+    /// As when its window is closed. The process must draw once more for that to be complete.
+    pub fn close(&mut self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.keys = None;
+        self.master = None;
     }
 
     pub fn resize(&self, (columns, rows): (u16, u16)) {
         let size = (NonZero::new(rows).unwrap(), NonZero::new(columns).unwrap());
         self.screen.lock().unwrap().screen_mut().set_size(size.0, size.1);
-        self.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
+        self.master.as_ref().unwrap().resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
     }
 
     pub fn signal(&self, name: &str) {
