@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -28,8 +29,11 @@ mod gateways;
 mod grants;
 mod hostnames;
 mod listeners;
+mod memory;
 mod parents;
+mod placing;
 mod policies;
+mod rivals;
 mod routes;
 mod sets;
 mod streams;
@@ -37,11 +41,11 @@ mod streams;
 mod tests;
 pub mod verdict;
 
-pub use certificates::Memory;
+pub use memory::Memory;
 
 /// Compiles everything that `controller` is responsible for. `addresses` has what each Gateway
 /// was given; `registry` keeps the series that the rules of the table count on; `memory` goes
-/// from one compilation to the next.
+/// from one compilation of the Set to the next, and [`Set::changes`] says what changed between.
 pub fn compile(
     set: &Set,
     addresses: &Addresses,
@@ -50,30 +54,46 @@ pub fn compile(
     generation: u64,
     memory: &mut Memory,
 ) -> Compiled {
+    let (mut last, mut changed) = memory.recall(set, addresses);
     let classes = classes::compile(set, controller);
     let grants = grants::Grants::new(set.grants.iter().map(|(key, grant)| (key, &**grant)));
     let mut gateways = gateways::plan(set, &classes, addresses, &grants, memory);
     // Tables may follow each other within a few requests: each starts its picks elsewhere.
-    let mut backends = backends::Backends::new(set, &grants, generation.wrapping_mul(7919));
+    let known = std::mem::take(&mut last.backends);
+    let mut backends = backends::Backends::new(set, &grants, known, generation.wrapping_mul(7919));
     let parents = parents::Parents::new(&gateways);
-    let (http_routes, grpc_routes) = routes::compile(set, &parents, &mut gateways, &mut backends, registry);
-    let mut streams =
-        streams::Streams { set, parents: &parents, gateways: &mut gateways, backends: &mut backends, registry };
-    let tls_routes = streams.compile(Kind::TlsRoute, &set.tls_routes);
-    let tcp_routes = streams.compile(Kind::TcpRoute, &set.tcp_routes);
-    let udp_routes = streams.compile(Kind::UdpRoute, &set.udp_routes);
+    let mut placing = placing::Placing {
+        set,
+        parents: &parents,
+        gateways: &gateways,
+        backends: &mut backends,
+        registry,
+        last: &mut last,
+        brought: placing::Brought::new(),
+    };
+    placing.place(&mut changed);
+    let brought = placing.brought;
+    let listeners = assemble::Listeners { places: &mut last.places, brought, changed: &changed };
+    let table = Table { generation, binds: assemble::binds(&gateways, listeners, registry) };
+    for ((gateway, listener), placed) in &last.places {
+        let plan = gateways.get_mut(*gateway).and_then(|gateway| gateway.listeners.get_mut(*listener));
+        plan.into_iter().for_each(|plan| plan.attached_routes = placed.attached);
+    }
+    let routes = |kind| last.verdicts.get(&kind).cloned().unwrap_or_default();
     let verdicts = Verdicts {
         classes,
         gateways: gateways.iter().map(|gateway| (gateway.key.clone(), gateway.verdict())).collect(),
         listener_sets: gateways.iter().flat_map(gateways::GatewayPlan::set_verdicts).collect(),
-        http_routes,
-        grpc_routes,
-        tls_routes,
-        tcp_routes,
-        udp_routes,
-        policies: backends.policies.verdicts(),
+        http_routes: routes(Kind::HttpRoute),
+        grpc_routes: routes(Kind::GrpcRoute),
+        tls_routes: routes(Kind::TlsRoute),
+        tcp_routes: routes(Kind::TcpRoute),
+        udp_routes: routes(Kind::UdpRoute),
+        policies: backends.known.policies.verdicts(),
     };
-    Compiled { table: Table { generation, binds: assemble::binds(gateways, registry) }, verdicts }
+    last.backends = backends.known;
+    memory.last = Some(last);
+    Compiled { table, verdicts }
 }
 
 /// Seconds of `creationTimestamp`; an object without one is younger than all others.
@@ -97,6 +117,10 @@ pub struct Compiled {
     pub verdicts: Verdicts,
 }
 
+/// Shared from one compilation to the next for as long as nothing in it changes.
+pub type ByKey = Arc<BTreeMap<Key, Arc<RouteVerdict>>>;
+type RouteVerdicts = BTreeMap<Kind, ByKey>;
+
 /// What status has to say about every object that is ours.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Verdicts {
@@ -104,18 +128,18 @@ pub struct Verdicts {
     pub gateways: BTreeMap<Key, GatewayVerdict>,
     pub listener_sets: BTreeMap<Key, ListenerSetVerdict>,
     /// Routes that name a parent of ours.
-    pub http_routes: BTreeMap<Key, RouteVerdict>,
-    pub grpc_routes: BTreeMap<Key, RouteVerdict>,
-    pub tls_routes: BTreeMap<Key, RouteVerdict>,
-    pub tcp_routes: BTreeMap<Key, RouteVerdict>,
-    pub udp_routes: BTreeMap<Key, RouteVerdict>,
+    pub http_routes: ByKey,
+    pub grpc_routes: ByKey,
+    pub tls_routes: ByKey,
+    pub tcp_routes: ByKey,
+    pub udp_routes: ByKey,
     /// BackendTLSPolicies of Services that our Gateways send to.
     pub policies: BTreeMap<Key, PolicyVerdict>,
 }
 
 impl Verdicts {
     /// Verdicts on routes, by kind.
-    pub fn routes(&self) -> [(Kind, &BTreeMap<Key, RouteVerdict>); 5] {
+    pub fn routes(&self) -> [(Kind, &ByKey); 5] {
         [
             (Kind::HttpRoute, &self.http_routes),
             (Kind::GrpcRoute, &self.grpc_routes),

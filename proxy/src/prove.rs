@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    compile::{Addresses, Compiled, Memory, RouteVerdict, Verdict, compile},
+    compile::{Addresses, ByKey, Compiled, Memory, Verdict, compile},
     contract::CONTROLLER_NAME,
     metrics::Registry,
     resources::Set,
@@ -355,8 +355,8 @@ fn told(compiled: &Compiled, problems: &mut Vec<String>) {
             bad(format!("Gateway {key} listener {}", listener.name), &listener.conditions, problems);
         }
     }
-    let routes = |kind: &str, routes: &BTreeMap<Key, RouteVerdict>, problems: &mut Vec<String>| {
-        for (key, route) in routes {
+    let routes = |kind: &str, routes: &ByKey, problems: &mut Vec<String>| {
+        for (key, route) in routes.iter() {
             for parent in &route.parents {
                 let section = parent.parent.section_name.as_deref().unwrap_or("every listener");
                 bad(format!("{kind} {key} at {} ({section})", parent.parent.name), &parent.conditions, problems);

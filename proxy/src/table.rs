@@ -80,7 +80,7 @@ pub struct Listener {
     /// Present when the listener terminates TLS.
     pub tls: Option<Arc<ServerTls>>,
     /// By effective hostname.
-    pub routes: HostMap<Routes>,
+    pub routes: HostMap<Arc<Routes>>,
     /// By effective hostname, which is the server name of TLS; for TCP and UDP any.
     pub streams: HostMap<Arc<StreamRule>>,
     /// Requests that no rule took.

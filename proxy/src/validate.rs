@@ -168,7 +168,7 @@ fn tell(set: &Set, verdicts: &Verdicts, report: &mut Report) {
         listeners(report, Kind::ListenerSet, key, &listener_set.listeners);
     }
     for (kind, routes) in verdicts.routes() {
-        for (key, route) in routes {
+        for (key, route) in routes.iter() {
             for one in &route.parents {
                 let parent = &one.parent;
                 let mut name = format!("{} {}", parent.kind, parent.name);

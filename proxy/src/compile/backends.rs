@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
-    rc::Rc,
     sync::Arc,
 };
 
@@ -22,14 +21,12 @@ use super::{
     verdict::{Problem, reason},
 };
 use crate::{
-    resources::Set,
+    resources::{Set, changes::service_of},
     table::{CertificatePem, Endpoints, Picker, UpstreamProtocol, UpstreamTls},
     types::{GROUP, Key, refs::BackendObjectRef},
 };
 
 const SERVICE: Kind<'static> = Kind { group: "", kind: "Service" };
-/// Label of an EndpointSlice that names its Service.
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// A reference, followed as far as it leads.
 #[derive(Clone)]
@@ -49,7 +46,7 @@ pub type Client = Option<Arc<CertificatePem>>;
 #[derive(Clone)]
 pub struct Upstream {
     pub endpoints: Arc<Endpoints>,
-    tls: Option<Rc<TlsPlan>>,
+    tls: Option<Arc<TlsPlan>>,
 }
 
 impl Upstream {
@@ -58,26 +55,41 @@ impl Upstream {
     }
 }
 
+/// What holds until a Service or its endpoints change, or everything does.
+#[derive(Default)]
+pub struct Known {
+    /// By Service: one a port, shared by all rules.
+    endpoints: HashMap<Key, HashMap<Port, Arc<Endpoints>>>,
+    pub policies: Policies,
+}
+
+type Port = (u16, &'static str, UpstreamProtocol);
+
+impl Known {
+    pub fn new(set: &Set) -> Self {
+        Self { endpoints: HashMap::new(), policies: Policies::new(set) }
+    }
+
+    pub fn forget(&mut self, services: &BTreeSet<Key>) {
+        services.iter().for_each(|service| drop(self.endpoints.remove(service)));
+    }
+}
+
 pub struct Backends<'a> {
     set: &'a Set,
     grants: &'a Grants<'a>,
-    slices: HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>,
-    /// One per Service port, shared by all rules.
-    endpoints: HashMap<(Key, u16, &'static str, UpstreamProtocol), Arc<Endpoints>>,
-    pub policies: Policies<'a>,
+    /// Made when first asked for: most changes are of routes whose endpoints are known.
+    slices: Option<HashMap<Key, Vec<&'a EndpointSlice>>>,
+    pub known: Known,
+    /// Services that were asked for since this was last emptied, whether they exist or not.
+    pub asked: BTreeSet<Key>,
     /// Where the picks of this table start.
     turn: u64,
 }
 
 impl<'a> Backends<'a> {
-    pub fn new(set: &'a Set, grants: &'a Grants<'a>, turn: u64) -> Self {
-        let mut slices = HashMap::<_, Vec<_>>::new();
-        for (key, slice) in &set.endpoint_slices {
-            if let Some(service) = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_LABEL)) {
-                slices.entry((key.namespace.as_str(), service.as_str())).or_default().push(&**slice);
-            }
-        }
-        Self { set, grants, slices, endpoints: HashMap::new(), policies: Policies::new(set), turn }
+    pub fn new(set: &'a Set, grants: &'a Grants<'a>, known: Known, turn: u64) -> Self {
+        Self { set, grants, slices: None, known, asked: BTreeSet::new(), turn }
     }
 
     pub fn turn(&self) -> u64 {
@@ -96,6 +108,7 @@ impl<'a> Backends<'a> {
         let key = Key::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
         let port = reference.port.unwrap_or_default();
         let failed = |status, why| Err((status, why));
+        self.asked.insert(key.clone());
         let found = self.service(from, namespace, reference, &key, field);
         let (service, service_port, protocol) = match found {
             Ok(found) => found,
@@ -105,7 +118,7 @@ impl<'a> Backends<'a> {
             }
         };
         let by_request = matches!(from, "HTTPRoute" | "GRPCRoute");
-        let tls = by_request.then(|| self.policies.find(&key, service_port.name.as_deref())).flatten();
+        let tls = by_request.then(|| self.known.policies.find(&key, service_port.name.as_deref())).flatten();
         let endpoints = self.endpoints(&key, service, service_port, port, protocol);
         let endpoints = match tls.transpose() {
             Err(()) => failed(StatusCode::INTERNAL_SERVER_ERROR, "the BackendTLSPolicy of the Service is not valid"),
@@ -185,17 +198,29 @@ impl<'a> Backends<'a> {
         port: u16,
         protocol: UpstreamProtocol,
     ) -> Arc<Endpoints> {
-        let of_service = (key.namespace.as_str(), key.name.as_str());
-        let slices = self.slices.get(&of_service).map(Vec::as_slice).unwrap_or_default();
-        let turn = self.turn;
         let over = if service_port.protocol.as_deref() == Some("UDP") { "UDP" } else { "TCP" };
-        let made = self.endpoints.entry((key.clone(), port, over, protocol)).or_insert_with(|| {
-            let addresses: BTreeSet<_> = slices.iter().flat_map(|slice| ready(slice, service, service_port)).collect();
-            let addresses = Picker::starting(turn, addresses.into_iter().map(|address| (1, address)));
-            Arc::new(Endpoints { protocol, addresses })
-        });
-        Arc::clone(made)
+        let port = (port, over, protocol);
+        if let Some(known) = self.known.endpoints.get(key).and_then(|ports| ports.get(&port)) {
+            return Arc::clone(known);
+        }
+        let slices = self.slices.get_or_insert_with(|| by_service(self.set)).get(key);
+        let slices = slices.into_iter().flatten();
+        let addresses: BTreeSet<_> = slices.flat_map(|slice| ready(slice, service, service_port)).collect();
+        let addresses = Picker::starting(self.turn, addresses.into_iter().map(|address| (1, address)));
+        let made = Arc::new(Endpoints { protocol, addresses });
+        self.known.endpoints.entry(key.clone()).or_default().insert(port, Arc::clone(&made));
+        made
     }
+}
+
+fn by_service(set: &Set) -> HashMap<Key, Vec<&EndpointSlice>> {
+    let mut slices = HashMap::<_, Vec<_>>::new();
+    for slice in set.endpoint_slices.values() {
+        if let Some(service) = service_of(slice) {
+            slices.entry(service).or_default().push(&**slice);
+        }
+    }
+    slices
 }
 
 /// What the routes of a kind need of a Service's port.

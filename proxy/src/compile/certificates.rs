@@ -1,9 +1,6 @@
 //! Certificates of listeners: Secrets that exist, may be used, parse and fit.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -14,6 +11,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 use super::{
     grants::{Grants, Kind, core},
     listeners::Owner,
+    memory::Memory,
     verdict::{Problem, reason},
 };
 use crate::{
@@ -24,28 +22,11 @@ use crate::{
 
 const SECRET: Kind<'static> = Kind { group: "", kind: "Secret" };
 
-/// What one compilation leaves to the next: certificates that were parsed, which costs more than
-/// all the rest of a compilation, and when the next of them ends.
-#[derive(Debug, Default)]
-pub struct Memory {
-    /// Seconds since 1970, by the clock of whoever compiles.
-    pub now: i64,
-    /// When the next of the certificates ends that have not ended yet.
-    pub next_expiry: Option<i64>,
-    parsed: HashMap<Key, (Arc<Secret>, Result<Parsed, String>)>,
-}
-
 #[derive(Debug, Clone)]
-struct Parsed {
+pub struct Parsed {
     pem: CertificatePem,
     /// When the first of the chain ends.
     not_after: i64,
-}
-
-impl Memory {
-    pub fn at(now: i64) -> Self {
-        Self { now, ..Self::default() }
-    }
 }
 
 pub struct Certificates<'a> {

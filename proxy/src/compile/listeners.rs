@@ -1,7 +1,7 @@
 //! Listeners of our Gateways and their ListenerSets: what each may serve.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     metrics::SeriesKey,
-    table::{Protocol, RouteMatch, ServerTls, Socket, StreamRule},
+    table::{Protocol, ServerTls, Socket},
     types::{
         GROUP, Key,
         gateway::{self, RouteGroupKind},
@@ -59,12 +59,6 @@ pub struct ListenerPlan<'a> {
     pub kinds: Vec<RouteGroupKind>,
     pub tls: Option<Arc<ServerTls>>,
     pub attached_routes: i32,
-    /// What routes brought, by effective hostname.
-    pub routes: BTreeMap<String, Vec<RouteMatch>>,
-    /// Which of its hostnames are served to which kind of route.
-    pub held: hostnames::Held,
-    /// The one rule of each hostname, for routes that pass bytes on.
-    pub streams: BTreeMap<String, Arc<StreamRule>>,
     not_accepted: Option<Problem>,
     pub(super) conflict: Option<Problem>,
     unresolved: Vec<Problem>,
@@ -105,9 +99,6 @@ impl<'a> ListenerPlan<'a> {
             kinds: Vec::new(),
             tls: None,
             attached_routes: 0,
-            routes: BTreeMap::new(),
-            held: hostnames::Held::default(),
-            streams: BTreeMap::new(),
             not_accepted: None,
             conflict: None,
             unresolved: Vec::new(),

@@ -1,10 +1,8 @@
 //! BackendTLSPolicies: which one a Service's port follows, and what each has to hear.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, HashMap},
-    rc::Rc,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustls_pki_types::ServerName;
@@ -30,14 +28,15 @@ pub struct TlsPlan {
     hostname: String,
     roots: Roots,
     names: Vec<SubjectName>,
-    made: RefCell<Made>,
+    made: Mutex<Made>,
 }
 
 impl TlsPlan {
     /// One for all rules that ask alike.
     pub fn tls(&self, protocol: UpstreamProtocol, client: &Client) -> Arc<UpstreamTls> {
         let key = (protocol, client.as_ref().map(|client| client.secret.clone()));
-        let mut made = self.made.borrow_mut();
+        // The map is whole at every moment.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let tls = made.entry(key).or_insert_with(|| {
             let (hostname, roots, names) = (self.hostname.clone(), self.roots.clone(), self.names.clone());
             Arc::new(UpstreamTls::new(Settings { protocol, hostname, roots, names, client: client.clone() }))
@@ -46,8 +45,9 @@ impl TlsPlan {
     }
 }
 
-pub struct Policies<'a> {
-    all: Vec<Policy<'a>>,
+#[derive(Default)]
+pub struct Policies {
+    all: Vec<Policy>,
     /// By Service and port name, which is empty for all ports: the policies that want them, the
     /// one that has them first.
     wanted: HashMap<(Key, String), Vec<usize>>,
@@ -55,10 +55,10 @@ pub struct Policies<'a> {
     by_service: HashMap<Key, Vec<(usize, bool)>>,
 }
 
-struct Policy<'a> {
-    key: &'a Key,
-    object: &'a BackendTlsPolicy,
-    plan: Option<Rc<TlsPlan>>,
+struct Policy {
+    key: Key,
+    object: Arc<BackendTlsPolicy>,
+    plan: Option<Arc<TlsPlan>>,
     /// Why it is not accepted.
     invalid: Option<Problem>,
     unresolved: Vec<Problem>,
@@ -66,8 +66,8 @@ struct Policy<'a> {
     ancestors: BTreeMap<Key, bool>,
 }
 
-impl<'a> Policies<'a> {
-    pub fn new(set: &'a Set) -> Self {
+impl Policies {
+    pub fn new(set: &Set) -> Self {
         let mut authorities = Authorities::new(set);
         let mut all: Vec<_> = set.backend_tls_policies.iter().collect();
         all.sort_by_key(|(key, policy)| (super::created(&policy.metadata), *key));
@@ -88,7 +88,7 @@ impl<'a> Policies<'a> {
     }
 
     /// The TLS that a port of a Service asks for; an error when its policy is not valid.
-    pub fn find(&self, service: &Key, port: Option<&str>) -> Option<Result<Rc<TlsPlan>, ()>> {
+    pub fn find(&self, service: &Key, port: Option<&str>) -> Option<Result<Arc<TlsPlan>, ()>> {
         // Most clusters have no policy at all.
         if !self.by_service.contains_key(service) {
             return None;
@@ -99,6 +99,15 @@ impl<'a> Policies<'a> {
             .chain([String::new()])
             .find_map(|section| self.wanted.get(&(service.clone(), section)).and_then(|policies| policies.first()))?;
         Some(self.all[*holder].plan.clone().ok_or(()))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Before it is told anew who sends where.
+    pub fn forget_reached(&mut self) {
+        self.all.iter_mut().for_each(|policy| policy.ancestors.clear());
     }
 
     /// `gateway` sends to `service`: the policies of the one answer to the other.
@@ -114,15 +123,16 @@ impl<'a> Policies<'a> {
     }
 }
 
-impl<'a> Policy<'a> {
-    fn new(key: &'a Key, object: &'a BackendTlsPolicy, authorities: &mut Authorities<'_>) -> Self {
+impl Policy {
+    fn new(key: &Key, object: &Arc<BackendTlsPolicy>, authorities: &mut Authorities<'_>) -> Self {
         let validation = &object.spec.validation;
         let mut unresolved = Vec::new();
         let plan = plan(key, validation, authorities, &mut unresolved);
         let (plan, invalid) = match plan {
-            Ok(plan) => (Some(Rc::new(plan)), None),
+            Ok(plan) => (Some(Arc::new(plan)), None),
             Err(problem) => (None, Some(problem)),
         };
+        let (key, object) = (key.clone(), Arc::clone(object));
         Self { key, object, plan, invalid, unresolved, ancestors: BTreeMap::new() }
     }
 
@@ -179,7 +189,7 @@ fn plan(
         }
     });
     let names = names.collect::<Result<_, _>>()?;
-    Ok(TlsPlan { hostname: validation.hostname.clone(), roots, names, made: RefCell::default() })
+    Ok(TlsPlan { hostname: validation.hostname.clone(), roots, names, made: Mutex::default() })
 }
 
 /// Those references that lead to certificates; an error when none does.

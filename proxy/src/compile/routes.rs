@@ -1,31 +1,26 @@
 //! HTTPRoutes and GRPCRoutes: their rules, and what each parent has to hear about them.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use http::{HeaderName, Method, StatusCode};
 
 use super::{
-    ParentVerdict, RouteVerdict, Verdict,
-    attach::{Attachment, Comer, attach},
+    Verdict,
     backends::{Backends, Client, Resolved},
     filters::{Filters, MirrorPlan},
-    gateways::GatewayPlan,
-    hostnames,
     listeners::ListenerPlan,
-    parents::Parents,
+    memory::{KnownRoute, RouteRef},
+    placing::{Placing, Route},
+    rivals,
     verdict::{Problem, condition, reason, told},
 };
 use crate::{
     metrics::{Registry, Series, SeriesKey},
-    resources::Set,
     table::{
         Backend, Outcome, Picker, Redirect, Retry, Rewrite, RouteId, RouteMatch, Rule, Target, Timeouts,
         route::{PathMatcher, ValueMatcher},
     },
-    types::{GrpcRoute, HttpRoute, Key, grpcroute::GrpcRule, httproute::HttpRule, refs::ParentRef},
+    types::{Key, grpcroute::GrpcRule, httproute::HttpRule},
 };
 
 mod grpc;
@@ -70,183 +65,74 @@ struct Problems {
     dropped: usize,
 }
 
-/// A route of either kind.
-#[derive(Clone, Copy)]
-enum Route<'a> {
-    Http(&'a HttpRoute),
-    Grpc(&'a GrpcRoute),
-}
-
-impl<'a> Route<'a> {
-    fn kind(self) -> &'static str {
-        match self {
-            Self::Http(_) => HTTP,
-            Self::Grpc(_) => GRPC,
+fn rules(route: Route<'_>, key: &Key, backends: &mut Backends<'_>) -> (Vec<RulePlan>, Problems) {
+    let mut planner = Planner { kind: HTTP, key, backends, problems: Problems::default() };
+    let field = |at: usize| format!("spec.rules[{at}]");
+    let plans = match route {
+        Route::Http(route) => {
+            // What the API server fills in when there is no rule.
+            let default = [HttpRule::default()];
+            let rules = if route.spec.rules.is_empty() { &default[..] } else { &route.spec.rules };
+            let plans = rules.iter().enumerate();
+            plans.map(|(at, rule)| planner.plan(rule, matches::matches(rule, &field(at)), &field(at))).collect()
         }
-    }
-
-    fn parents(self) -> &'a [ParentRef] {
-        match self {
-            Self::Http(route) => &route.spec.parent_refs,
-            Self::Grpc(route) => &route.spec.parent_refs,
+        Route::Grpc(route) => {
+            planner.kind = GRPC;
+            let default = [GrpcRule::default()];
+            let rules = if route.spec.rules.is_empty() { &default[..] } else { &route.spec.rules };
+            let plans = rules.iter().enumerate();
+            let plan = |(at, rule)| planner.plan(&grpc::as_http(rule), grpc::matches(rule, &field(at)), &field(at));
+            plans.map(plan).collect()
         }
-    }
-
-    fn hostnames(self) -> &'a [String] {
-        match self {
-            Self::Http(route) => &route.spec.hostnames,
-            Self::Grpc(route) => &route.spec.hostnames,
-        }
-    }
-
-    fn created(self) -> i64 {
-        match self {
-            Self::Http(route) => super::created(&route.metadata),
-            Self::Grpc(route) => super::created(&route.metadata),
-        }
-    }
-
-    fn generation(self) -> i64 {
-        match self {
-            Self::Http(route) => route.generation(),
-            Self::Grpc(route) => route.generation(),
-        }
-    }
-
-    fn rules(self, key: &Key, backends: &mut Backends<'_>) -> (Vec<RulePlan>, Problems) {
-        let mut planner = Planner { kind: self.kind(), key, backends, problems: Problems::default() };
-        let field = |at: usize| format!("spec.rules[{at}]");
-        let plans = match self {
-            Self::Http(route) => {
-                // What the API server fills in when there is no rule.
-                let default = [HttpRule::default()];
-                let rules = if route.spec.rules.is_empty() { &default[..] } else { &route.spec.rules };
-                let plans = rules.iter().enumerate();
-                plans.map(|(at, rule)| planner.plan(rule, matches::matches(rule, &field(at)), &field(at))).collect()
-            }
-            Self::Grpc(route) => {
-                let default = [GrpcRule::default()];
-                let rules = if route.spec.rules.is_empty() { &default[..] } else { &route.spec.rules };
-                let plans = rules.iter().enumerate();
-                let plan = |(at, rule)| planner.plan(&grpc::as_http(rule), grpc::matches(rule, &field(at)), &field(at));
-                plans.map(plan).collect()
-            }
-        };
-        (plans, planner.problems)
-    }
-}
-
-/// What was found out about all routes of a kind.
-type RouteVerdicts = BTreeMap<Key, RouteVerdict>;
-
-/// Puts the routes into the listeners that take them. The result has the HTTPRoutes and the
-/// GRPCRoutes that name a parent of ours, with a verdict for each of these parents.
-pub fn compile<'a>(
-    set: &Set,
-    parents: &Parents,
-    gateways: &mut [GatewayPlan<'a>],
-    backends: &mut Backends<'a>,
-    registry: &Registry,
-) -> (RouteVerdicts, RouteVerdicts) {
-    let http = set.http_routes.iter().map(|(key, route)| (key, Route::Http(route)));
-    let grpc = set.grpc_routes.iter().map(|(key, route)| (key, Route::Grpc(route)));
-    let mut all: Vec<_> = http.chain(grpc).map(|(key, route)| (route.created(), key, route)).collect();
-    // Where the two kinds want the same host of a listener, the older route has it.
-    all.sort_by(|(created, key, _), (others, other, _)| {
-        created.cmp(others).then_with(|| slashed(key).cmp(slashed(other)))
-    });
-    let (mut http_routes, mut grpc_routes) = (RouteVerdicts::new(), RouteVerdicts::new());
-    for (created, key, route) in all {
-        let ours = parents.ours(&key.namespace, route.parents());
-        if !ours.is_empty() {
-            let mut placing = Placing { set, key, route, created, gateways, backends, registry };
-            let verdict = RouteVerdict { generation: route.generation(), parents: placing.place(&ours) };
-            match route {
-                Route::Http(_) => http_routes.insert(key.clone(), verdict),
-                Route::Grpc(_) => grpc_routes.insert(key.clone(), verdict),
-            };
-        }
-    }
-    (http_routes, grpc_routes)
-}
-
-/// The bytes of `namespace/name`, by which the spec orders.
-fn slashed(key: &Key) -> impl Iterator<Item = u8> + '_ {
-    key.namespace.bytes().chain([b'/']).chain(key.name.bytes())
-}
-
-/// One route on its way to its parents.
-struct Placing<'p, 'a> {
-    set: &'p Set,
-    key: &'p Key,
-    route: Route<'p>,
-    created: i64,
-    gateways: &'p mut [GatewayPlan<'a>],
-    backends: &'p mut Backends<'a>,
-    registry: &'p Registry,
+        Route::Tls(_) | Route::Stream(_) => Vec::new(),
+    };
+    (plans, planner.problems)
 }
 
 impl Placing<'_, '_> {
-    fn place(&mut self, parents: &[(&ParentRef, usize)]) -> Vec<ParentVerdict> {
-        let kind = self.route.kind();
-        let (rules, problems) = self.route.rules(self.key, self.backends);
-        let hostnames: Vec<_> = self.route.hostnames().iter().map(|hostname| hostnames::normal(hostname)).collect();
-        let comer = Comer { kind, key: self.key, hostnames: &hostnames };
-        let mut served = HashSet::new();
-        let mut verdicts = Vec::new();
-        for (parent, at) in parents {
-            let gateway = &mut self.gateways[*at];
-            let mut attachment = attach(self.set, &gateway.listeners, parent, &comer);
-            give_way(&mut attachment, &gateway.listeners, kind);
+    /// Conditions for each of its parents.
+    pub fn put_requests(
+        &mut self,
+        reference: &RouteRef,
+        known: &mut KnownRoute,
+        route: Route<'_>,
+    ) -> Vec<Vec<Verdict>> {
+        let (kind, key) = (reference.0.name(), &reference.1);
+        let (rules, problems) = rules(route, key, self.backends);
+        let context = Context { kind, key, turn: self.backends.turn(), registry: self.registry };
+        let mut told = Vec::with_capacity(known.parents.len());
+        for (parent, (at, attachment)) in known.parents.iter().enumerate() {
+            let lost = self.lost(reference, parent).cloned().unwrap_or_default();
+            let mut refused = attachment.refused.clone();
+            if let Some(to) = lost.to.as_ref().filter(|_| lost.listeners.len() == attachment.attached.len()) {
+                refused = Some(rivals::problem(to));
+            }
+            told.push(conditions(refused, &problems, rules.len()));
+            let Some(gateway) = self.gateways.get(*at) else { continue };
             for (listener_at, hostnames) in &attachment.attached {
+                let place = (*at, *listener_at);
                 // A listener may be reached by two parentRefs; it serves the route once.
-                if !served.insert((*at, *listener_at)) {
+                if lost.listeners.contains(listener_at) || known.placed.iter().any(|(other, _)| *other == place) {
                     continue;
                 }
-                let listener = &mut gateway.listeners[*listener_at];
-                listener.attached_routes += 1;
-                listener.held.take(kind, hostnames);
+                let Some(listener) = gateway.listeners.get(*listener_at) else { continue };
+                known.placed.push((place, parent));
+                self.last.places.entry(place).or_default().attached += 1;
                 if !listener.is_servable() {
                     continue;
                 }
-                let context = Context { kind, key: self.key, turn: self.backends.turn(), registry: self.registry };
+                let brought = self.brought.entry(place).or_default();
                 for (index, plan) in rules.iter().enumerate() {
                     let rule = Arc::new(plan.rule(index, listener, &gateway.client, &context));
                     for hostname in hostnames {
-                        let matches = listener.routes.entry(hostname.clone()).or_default();
-                        matches.extend(plan.matches.iter().map(|one| one.route_match(&rule, self.created)));
+                        let matches = brought.entry(hostname.clone()).or_default();
+                        matches.extend(plan.matches.iter().map(|one| one.route_match(&rule, known.created)));
                     }
                 }
             }
-            if !attachment.attached.is_empty() {
-                let services = rules.iter().flat_map(RulePlan::services);
-                services.for_each(|service| self.backends.policies.reached(service, gateway.key));
-            }
-            let conditions = conditions(attachment.refused, &problems, rules.len());
-            verdicts.push(ParentVerdict { parent: (*parent).clone(), conditions });
         }
-        verdicts
-    }
-}
-
-/// A host of a listener belongs to routes of one kind: leaves out listeners where routes of the
-/// other kind came first.
-fn give_way(attachment: &mut Attachment, listeners: &[ListenerPlan<'_>], kind: &'static str) {
-    let mut taken = None;
-    attachment.attached.retain(|(at, hostnames)| match listeners[*at].held.by_another(kind, hostnames) {
-        Some(by) => {
-            taken = Some(by);
-            false
-        }
-        None => true,
-    });
-    if let (Some((other, hostname)), true) = (taken, attachment.attached.is_empty()) {
-        let hostname = if hostname.is_empty() { "any hostname".to_owned() } else { format!("\"{hostname}\"") };
-        let message = format!(
-            "older routes of kind {other} have {hostname} on these listeners, and a host serves {HTTP}s or {GRPC}s, not \
-             both: use another hostname or listener"
-        );
-        attachment.refused = Some(Problem::new(reason::HOSTNAME_CONFLICT, message));
+        known.sends = rules.iter().flat_map(RulePlan::services).cloned().collect();
+        told
     }
 }
 

@@ -1,79 +1,26 @@
 //! TLSRoutes, TCPRoutes and UDPRoutes: one rule each, and of several routes the oldest serves.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use http::StatusCode;
 
 use super::{
-    ParentVerdict, RouteVerdict, Verdict,
-    attach::{Comer, attach},
-    backends::{Backends, Resolved},
-    gateways::GatewayPlan,
-    hostnames,
+    Verdict,
+    backends::Resolved,
     listeners::ListenerPlan,
-    parents::Parents,
+    memory::{KnownRoute, RouteRef},
+    placing::Placing,
     verdict::{Problem, condition, reason, told},
 };
 use crate::{
     contract::SEND_PROXY_ANNOTATION,
     metrics::{Registry, SeriesKey},
-    resources::{Kind, Set},
     table::{Picker, ProxyHeader, RouteId, StreamBackend, StreamRule, Target},
-    types::{
-        Key, Object,
-        refs::{ParentRef, RouteStatus},
-        stream::{StreamRouteSpec, StreamRule as RuleSpec, TlsRouteSpec},
-    },
+    types::{Key, stream::StreamRule as RuleSpec},
 };
 
 /// Largest weight that the API allows.
 const MAX_WEIGHT: u32 = 1_000_000;
-
-/// What the three kinds have in common.
-pub trait Spec {
-    fn parent_refs(&self) -> &[ParentRef];
-    fn hostnames(&self) -> &[String];
-    fn rules(&self) -> &[RuleSpec];
-}
-
-impl Spec for StreamRouteSpec {
-    fn parent_refs(&self) -> &[ParentRef] {
-        &self.parent_refs
-    }
-
-    fn hostnames(&self) -> &[String] {
-        &[]
-    }
-
-    fn rules(&self) -> &[RuleSpec] {
-        &self.rules
-    }
-}
-
-impl Spec for TlsRouteSpec {
-    fn parent_refs(&self) -> &[ParentRef] {
-        &self.parent_refs
-    }
-
-    fn hostnames(&self) -> &[String] {
-        &self.hostnames
-    }
-
-    fn rules(&self) -> &[RuleSpec] {
-        &self.rules
-    }
-}
-
-pub struct Streams<'c, 'a> {
-    pub set: &'a Set,
-    pub parents: &'c Parents,
-    pub gateways: &'c mut [GatewayPlan<'a>],
-    pub backends: &'c mut Backends<'a>,
-    pub registry: &'c Registry,
-}
 
 /// A rule before it is known which listeners serve it.
 struct RulePlan {
@@ -87,76 +34,57 @@ struct Problems {
     unresolved: Vec<Problem>,
 }
 
-impl Streams<'_, '_> {
-    /// Puts the routes into the listeners that take them. The result has the routes that name a
-    /// parent of ours, with a verdict for each of these parents.
-    pub fn compile<S: Spec>(
+impl Placing<'_, '_> {
+    /// Conditions for each of its parents. Of the routes that come to a hostname of a listener
+    /// the first by [`Rank`](super::memory::Rank) has it.
+    pub fn put_stream(
         &mut self,
-        kind: Kind,
-        routes: &BTreeMap<Key, Arc<Object<S, RouteStatus>>>,
-    ) -> BTreeMap<Key, RouteVerdict> {
-        // A listener gives each hostname to one route: the oldest, then the first by name.
-        let mut all: Vec<_> = routes.iter().collect();
-        all.sort_by_key(|(key, route)| (super::created(&route.metadata), *key));
-        let mut verdicts = BTreeMap::new();
-        for (key, route) in all {
-            let ours = self.parents.ours(&key.namespace, route.spec.parent_refs());
-            if !ours.is_empty() {
-                let parents = self.one(kind.name(), key, &route.spec, &ours);
-                verdicts.insert(key.clone(), RouteVerdict { generation: route.generation(), parents });
-            }
-        }
-        verdicts
-    }
-
-    fn one(
-        &mut self,
-        kind: &'static str,
-        key: &Key,
-        spec: &impl Spec,
-        parents: &[(&ParentRef, usize)],
-    ) -> Vec<ParentVerdict> {
+        reference: &RouteRef,
+        known: &mut KnownRoute,
+        rules: &[RuleSpec],
+    ) -> Vec<Vec<Verdict>> {
+        let (kind, key) = (reference.0.name(), &reference.1);
         let mut problems = Problems::default();
-        let plan = self.plan(kind, key, spec, &mut problems);
-        let hostnames: Vec<_> = spec.hostnames().iter().map(|hostname| hostnames::normal(hostname)).collect();
-        let comer = Comer { kind, key, hostnames: &hostnames };
-        let mut served = HashSet::new();
-        let mut verdicts = Vec::new();
-        for (parent, gateway) in parents {
-            let listeners = &mut self.gateways[*gateway].listeners;
-            let attachment = attach(self.set, listeners, parent, &comer);
+        let plan = self.plan(kind, key, rules, &mut problems);
+        let mut told = Vec::with_capacity(known.parents.len());
+        for (parent, (at, attachment)) in known.parents.iter().enumerate() {
+            told.push(conditions(attachment.refused.clone(), &problems));
+            let Some(gateway) = self.gateways.get(*at) else { continue };
             // A rule that is not valid takes no listener from a route whose rule is.
             let attached = attachment.attached.iter().filter(|_| problems.invalid.is_empty());
-            for (at, hostnames) in attached {
+            for (listener_at, hostnames) in attached {
+                let place = (*at, *listener_at);
                 // A listener may be reached by two parentRefs; it serves the route once.
-                if !served.insert((*gateway, *at)) {
+                if known.placed.iter().any(|(other, _)| *other == place) {
                     continue;
                 }
-                let listener = &mut listeners[*at];
-                listener.attached_routes += 1;
+                let Some(listener) = gateway.listeners.get(*listener_at) else { continue };
+                known.placed.push((place, parent));
+                let placed = self.last.places.entry(place).or_default();
+                placed.attached += 1;
                 if !listener.is_servable() {
                     continue;
                 }
                 let rule = Arc::new(plan.rule(kind, key, listener, self.backends.turn(), self.registry));
+                placed.streams_changed = true;
                 for hostname in hostnames {
-                    listener.streams.entry(hostname.clone()).or_insert_with(|| Arc::clone(&rule));
+                    let rank = (reference.0, known.created, key.clone());
+                    placed.streams.entry(hostname.clone()).or_default().insert(rank, Arc::clone(&rule));
                 }
             }
-            let conditions = conditions(attachment.refused, &problems);
-            verdicts.push(ParentVerdict { parent: (*parent).clone(), conditions });
         }
-        verdicts
+        told
     }
 
-    fn plan(&mut self, kind: &'static str, key: &Key, spec: &impl Spec, problems: &mut Problems) -> RulePlan {
+    fn plan(&mut self, kind: &'static str, key: &Key, rules: &[RuleSpec], problems: &mut Problems) -> RulePlan {
         let mut plan = RulePlan { name: None, backends: Vec::new() };
-        let Some(rule) = spec.rules().first() else {
+        let Some(rule) = rules.first() else {
             let message = "the route has no rule: add one to spec.rules";
             problems.invalid.push(Problem::new(reason::UNSUPPORTED_VALUE, message));
             return plan;
         };
         plan.name = rule.name.clone();
-        if spec.rules().len() > 1 {
+        if rules.len() > 1 {
             let message = format!("a {kind} has one rule: move spec.rules[1] to a route of its own");
             problems.invalid.push(Problem::new(reason::UNSUPPORTED_VALUE, message));
             return plan;
@@ -185,9 +113,7 @@ impl Streams<'_, '_> {
         }
         plan
     }
-}
 
-impl Streams<'_, '_> {
     /// What the Service wants its connections to begin with.
     fn proxy_header(&self, service: &Key) -> Option<Result<ProxyHeader, Problem>> {
         let annotations = self.set.services.get(service)?.metadata.annotations.as_ref()?;

@@ -15,6 +15,7 @@ use crate::{
 
 mod dump;
 mod fuzz;
+mod memory;
 
 /// 2026-06-01.
 const NOW: i64 = 1_780_272_000;

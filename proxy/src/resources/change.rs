@@ -193,38 +193,56 @@ impl Change {
 }
 
 impl Set {
+    /// Takes the change in, and remembers in [`Set::changes`] what a table depends on.
     pub fn fold(&mut self, change: Change) -> Effect {
+        let changes = &mut self.changes;
+        let kind = change.kind();
         match change {
-            Change::GatewayClass(op) => fold(&mut self.classes, op),
-            Change::Gateway(op) => fold(&mut self.gateways, op),
-            Change::ListenerSet(op) => fold(&mut self.listener_sets, op),
-            Change::HttpRoute(op) => fold(&mut self.http_routes, op),
-            Change::GrpcRoute(op) => fold(&mut self.grpc_routes, op),
-            Change::TlsRoute(op) => fold(&mut self.tls_routes, op),
-            Change::TcpRoute(op) => fold(&mut self.tcp_routes, op),
-            Change::UdpRoute(op) => fold(&mut self.udp_routes, op),
-            Change::BackendTlsPolicy(op) => fold(&mut self.backend_tls_policies, op),
-            Change::ReferenceGrant(op) => fold(&mut self.grants, op),
-            Change::Namespace(op) => fold(&mut self.namespaces, op),
-            Change::Service(op) => fold(&mut self.services, op),
-            Change::EndpointSlice(op) => fold(&mut self.endpoint_slices, op),
-            Change::Secret(op) => fold(&mut self.secrets, op),
-            Change::ConfigMap(op) => fold(&mut self.config_maps, op),
+            Change::GatewayClass(op) => fold(&mut self.classes, op, |_, _, _| changes.everything()),
+            Change::Gateway(op) => fold(&mut self.gateways, op, |_, _, _| changes.everything()),
+            Change::ListenerSet(op) => fold(&mut self.listener_sets, op, |_, _, _| changes.everything()),
+            Change::HttpRoute(op) => fold(&mut self.http_routes, op, |key, _, _| changes.route(kind, key)),
+            Change::GrpcRoute(op) => fold(&mut self.grpc_routes, op, |key, _, _| changes.route(kind, key)),
+            Change::TlsRoute(op) => fold(&mut self.tls_routes, op, |key, _, _| changes.route(kind, key)),
+            Change::TcpRoute(op) => fold(&mut self.tcp_routes, op, |key, _, _| changes.route(kind, key)),
+            Change::UdpRoute(op) => fold(&mut self.udp_routes, op, |key, _, _| changes.route(kind, key)),
+            Change::BackendTlsPolicy(op) => fold(&mut self.backend_tls_policies, op, |_, _, _| changes.everything()),
+            Change::ReferenceGrant(op) => fold(&mut self.grants, op, |_, _, _| changes.everything()),
+            Change::Namespace(op) => fold(&mut self.namespaces, op, |_, _, _| changes.everything()),
+            Change::Service(op) => fold(&mut self.services, op, |key, _, _| changes.service(key)),
+            Change::EndpointSlice(op) => {
+                fold(&mut self.endpoint_slices, op, |_, old, new| changes.slices(old.into_iter().chain(new)))
+            }
+            Change::Secret(op) => fold(&mut self.secrets, op, |_, _, _| changes.everything()),
+            Change::ConfigMap(op) => fold(&mut self.config_maps, op, |_, _, _| changes.everything()),
         }
     }
 }
 
-fn fold<T: Held>(held: &mut BTreeMap<T::Id, Arc<T>>, op: Op<T>) -> Effect {
+/// `changed` hears of every object whose change is one of configuration, as it was and as it is.
+fn fold<T: Held>(
+    held: &mut BTreeMap<T::Id, Arc<T>>,
+    op: Op<T>,
+    mut changed: impl FnMut(&T::Id, Option<&T>, Option<&T>),
+) -> Effect {
+    let mut effect_of = |id: &T::Id, old: Option<&Arc<T>>, new: Option<&Arc<T>>| {
+        let effect = match (old, new) {
+            (Some(old), Some(new)) => old.effect_of(new),
+            (None, None) => Effect::None,
+            _ => Effect::Config,
+        };
+        if effect == Effect::Config {
+            changed(id, old.map(|old| &**old), new.map(|new| &**new));
+        }
+        effect
+    };
     match op {
         Op::Replace { objects, unreadable } => {
             let mut effect = Effect::None;
             let mut next = BTreeMap::new();
             for object in objects {
                 let id = T::id(&object.key());
-                effect = effect.max(match held.get(&id) {
-                    Some(old) => old.effect_of(&object),
-                    None => Effect::Config,
-                });
+                effect = effect.max(effect_of(&id, held.get(&id), Some(&object)));
                 next.insert(id, object);
             }
             for key in unreadable {
@@ -233,20 +251,23 @@ fn fold<T: Held>(held: &mut BTreeMap<T::Id, Arc<T>>, op: Op<T>) -> Effect {
                     next.insert(id, Arc::clone(old));
                 }
             }
-            if held.keys().any(|id| !next.contains_key(id)) {
-                effect = Effect::Config;
+            for (id, old) in held.iter().filter(|(id, _)| !next.contains_key(*id)) {
+                effect = effect.max(effect_of(id, Some(old), None));
             }
             *held = next;
             effect
         }
-        Op::Apply(object) => match held.insert(T::id(&object.key()), Arc::clone(&object)) {
-            Some(old) => old.effect_of(&object),
-            None => Effect::Config,
-        },
-        Op::Delete(key) => match held.remove(&T::id(&key)) {
-            Some(_) => Effect::Config,
-            None => Effect::None,
-        },
+        Op::Apply(object) => {
+            let id = T::id(&object.key());
+            let effect = effect_of(&id, held.get(&id), Some(&object));
+            held.insert(id, object);
+            effect
+        }
+        Op::Delete(key) => {
+            let id = T::id(&key);
+            let old = held.remove(&id);
+            effect_of(&id, old.as_ref(), None)
+        }
         Op::Missing => Effect::None,
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::Kind;
+use super::{Changes, Kind};
 use crate::types::{
     BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, Key, ListenerSet, Object, ReferenceGrant, TcpRoute,
     TlsRoute, UdpRoute, refs::RouteStatus,
@@ -33,6 +33,8 @@ pub struct Set {
     pub endpoint_slices: BTreeMap<Key, Arc<EndpointSlice>>,
     pub secrets: BTreeMap<Key, Arc<Secret>>,
     pub config_maps: BTreeMap<Key, Arc<ConfigMap>>,
+    /// Since it was last compiled; whoever compiles it with a memory empties this.
+    pub changes: Changes,
 }
 
 /// What a route of any kind has for those who write its status.

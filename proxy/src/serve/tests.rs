@@ -126,7 +126,7 @@ fn bind(
     }
     let mut routes = HostMap::default();
     for (host, matches) in by_host {
-        routes.insert(host, Routes::new(matches));
+        routes.insert(host, Arc::new(Routes::new(matches)));
     }
     let protocol = if tls.is_some() { Protocol::Https } else { Protocol::Http };
     let listener = Listener {

@@ -23,7 +23,7 @@ use crate::{
     metrics::{ListenerLabels, Registry},
     provision::host,
     resources::{
-        Effect, Set,
+        Changes, Effect, Set,
         cluster::{self, Seen, Synced},
     },
     serve::{BindError, DataPlane},
@@ -135,7 +135,9 @@ impl Control {
         let compiled = tokio::task::block_in_place(|| {
             let State { set, generation, memory, .. } = state;
             memory.now = Timestamp::now().as_second();
-            compile(set, &addresses, &self.registry, &self.controller, *generation, memory)
+            let compiled = compile(set, &addresses, &self.registry, &self.controller, *generation, memory);
+            set.changes = Changes::default();
+            compiled
         });
         let outcomes = self.data_plane.apply(compiled.table).await;
         if let Some(since) = state.pending.take() {

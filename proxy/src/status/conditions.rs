@@ -77,7 +77,7 @@ pub enum Desired {
     Class(ClassVerdict),
     Gateway(GatewayVerdict),
     ListenerSet(ListenerSetVerdict),
-    Route(RouteVerdict),
+    Route(Arc<RouteVerdict>),
     Policy(PolicyVerdict),
 }
 
@@ -140,7 +140,7 @@ pub fn desired(set: &Set, verdicts: &Verdicts, failures: &BindFailures, controll
     });
     let by_kind = verdicts.routes();
     let routes = by_kind.iter().flat_map(|(kind, routes)| {
-        routes.iter().map(|(key, verdict)| (Target::Route(*kind, key.clone()), Desired::Route(verdict.clone())))
+        routes.iter().map(|(key, verdict)| (Target::Route(*kind, key.clone()), Desired::Route(Arc::clone(verdict))))
     });
     // Routes that no longer name a parent of ours must not keep what we said about one.
     let known = |kind: Kind, key: &Key| by_kind.iter().any(|(of, routes)| *of == kind && routes.contains_key(key));
@@ -150,7 +150,7 @@ pub fn desired(set: &Set, verdicts: &Verdicts, failures: &BindFailures, controll
     });
     let left = left.map(|(kind, key, route)| {
         let generation = route.metadata.generation.unwrap_or_default();
-        (Target::Route(kind, key.clone()), Desired::Route(RouteVerdict { generation, parents: Vec::new() }))
+        (Target::Route(kind, key.clone()), Desired::Route(Arc::new(RouteVerdict { generation, parents: Vec::new() })))
     });
     let policies = policies::desired(set, verdicts, controller);
     classes.chain(gateways).chain(sets).chain(routes).chain(left).chain(policies).collect()

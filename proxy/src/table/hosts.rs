@@ -1,17 +1,17 @@
 //! Values by hostname: exact, wildcard (`*.example.com`), or any host.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Longest name DNS allows, and so the longest that any hostname here can take.
 const LONGEST_NAME: usize = 253;
 
 /// Exact names win over wildcards, longer wildcards over shorter ones, all over the catch-all.
 /// A wildcard stands for one label or more, never for none.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HostMap<T> {
-    exact: HashMap<Box<str>, T>,
+    exact: HashMap<Arc<str>, T>,
     /// By the part after `*.`.
-    wildcard: HashMap<Box<str>, T>,
+    wildcard: HashMap<Arc<str>, T>,
     any: Option<T>,
 }
 
@@ -30,6 +30,17 @@ impl<T> HostMap<T> {
             self.wildcard.insert(suffix.into(), value)
         } else {
             self.exact.insert(hostname.into(), value)
+        }
+    }
+
+    /// The value of this very hostname.
+    pub fn remove(&mut self, hostname: &str) -> Option<T> {
+        if hostname.is_empty() {
+            self.any.take()
+        } else if let Some(suffix) = hostname.strip_prefix("*.") {
+            self.wildcard.remove(suffix)
+        } else {
+            self.exact.remove(hostname)
         }
     }
 

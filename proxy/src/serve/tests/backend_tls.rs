@@ -243,7 +243,7 @@ async fn requests_for_another_listeners_host_are_misdirected() {
         let mut routes = HostMap::default();
         routes.insert(
             host,
-            Routes::new(vec![RouteMatch {
+            Arc::new(Routes::new(vec![RouteMatch {
                 path: PathMatcher::prefix("/"),
                 method: None,
                 headers: vec![],
@@ -251,7 +251,7 @@ async fn requests_for_another_listeners_host_are_misdirected() {
                 rule: Arc::new(forward(&registry, &[echo.address])),
                 created: 0,
                 order: 0,
-            }]),
+            }])),
         );
         Arc::new(Listener {
             gateway: Key::new("infra", "edge"),

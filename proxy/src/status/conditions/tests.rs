@@ -27,7 +27,7 @@ fn verdict(generation: i64, parents: &[(&str, bool)]) -> Desired {
         parent: parent(name),
         conditions: vec![says(condition::ACCEPTED, *accepted, reason::ACCEPTED)],
     });
-    Desired::Route(RouteVerdict { generation, parents: parents.collect() })
+    Desired::Route(Arc::new(RouteVerdict { generation, parents: parents.collect() }))
 }
 
 fn route(status: &Value) -> HttpRoute {

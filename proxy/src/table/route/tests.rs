@@ -50,7 +50,7 @@ fn header(name: &'static str, value: &str) -> (HeaderName, ValueMatcher) {
 fn listener(name: &str, routes: Vec<(&str, Vec<RouteMatch>)>) -> Arc<Listener> {
     let mut map = HostMap::default();
     for (host, matches) in routes {
-        map.insert(host, Routes::new(matches));
+        map.insert(host, Arc::new(Routes::new(matches)));
     }
     Arc::new(Listener {
         protocol: super::super::Protocol::Http,
