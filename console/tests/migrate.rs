@@ -25,6 +25,7 @@ use gwtop::migrate::{
     report::Outcome,
 };
 use proptest::prelude::*;
+use serde_json::Value;
 
 #[path = "migrate/bad_input.rs"]
 mod bad_input;
@@ -397,4 +398,68 @@ fn the_evaluator_answers_as_a_real_nginx_does() {
         wrong.len(),
         wrong.iter().take(15).cloned().collect::<Vec<_>>().join("\n")
     );
+}
+
+/// Edits every rule of the output's routes.
+fn tampered(migration: &mut Migration, edit: impl Fn(&mut Value)) {
+    for made in &mut migration.objects {
+        for rule in made.value.pointer_mut("/spec/rules").and_then(Value::as_array_mut).into_iter().flatten() {
+            edit(rule);
+        }
+    }
+}
+
+#[test]
+fn an_excuse_is_for_its_own_difference_alone() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migrate");
+    let mut text: String = (0..40).map(generated).collect();
+    for case in ["article", "path-types", "regex-mode", "rewrite-forms", "redirects", "tls", "v1beta1-and-defaults"] {
+        text += &format!("---\n{}", fs::read_to_string(folder.join(format!("{case}.in.yaml"))).unwrap());
+    }
+    let edits: [(&str, fn(&mut Value)); 5] = [
+        ("another backend", |rule| {
+            for backend in rule["backendRefs"].as_array_mut().into_iter().flatten() {
+                backend["name"] = "somebody-else".into();
+            }
+        }),
+        ("another status", |rule| {
+            for filter in rule["filters"].as_array_mut().into_iter().flatten() {
+                if filter["type"] == "RequestRedirect" {
+                    filter["requestRedirect"]["statusCode"] = 303.into();
+                }
+            }
+        }),
+        ("no filters", |rule| {
+            if let Some(fields) = rule.as_object_mut().filter(|fields| fields.contains_key("backendRefs")) {
+                fields.remove("filters");
+            }
+        }),
+        ("a longer path", |rule| {
+            for one in rule["matches"].as_array_mut().into_iter().flatten() {
+                if let Some(path) =
+                    one["path"]["value"].as_str().map(|path| format!("{}/zz", path.trim_end_matches('/')))
+                {
+                    one["path"]["value"] = path.into();
+                }
+            }
+        }),
+        ("another host", |rule| {
+            for filter in rule["filters"].as_array_mut().into_iter().flatten() {
+                if filter["urlRewrite"]["path"].is_object() {
+                    filter["urlRewrite"]["hostname"] = "wrong.test".into();
+                }
+            }
+        }),
+    ];
+    let honest = prove(&run(&text, &Options::default()), &[]);
+    assert_eq!(honest.unexplained, Vec::new());
+    let excused: std::collections::BTreeSet<_> = honest.explained.iter().map(|one| one.request.clone()).collect();
+    for (what, edit) in edits {
+        let mut migration = run(&text, &Options::default());
+        tampered(&mut migration, edit);
+        let proof = prove(&migration, &[]);
+        assert!(proof.unexplained.len() > 50, "{what}: {} differences are seen", proof.unexplained.len());
+        let new: Vec<_> = proof.explained.iter().filter(|one| !excused.contains(&one.request)).take(5).collect();
+        assert!(new.is_empty(), "{what} is excused: {new:#?}");
+    }
 }

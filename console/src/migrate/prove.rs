@@ -7,11 +7,13 @@ use gwproxy::prove::{Answer, Ask, Offline};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::excuses::excuse;
 use super::{
     Migration,
-    nginx::{Location, Reply, Request, Server, normalised},
-    paths::{self, Refused},
+    nginx::{Reply, Request, Server},
 };
+
+mod excuses;
 
 #[derive(Debug, Default, Serialize)]
 pub struct Proof {
@@ -79,8 +81,6 @@ impl Compiled {
     }
 }
 
-const QUERY: &str = "the Gateway API keeps the query of the request, nginx drops it here";
-
 pub fn prove(migration: &Migration, more: &[Request]) -> Proof {
     let compiled = Compiled::new(migration);
     let mut proof = Proof { problems: compiled.offline.problems.clone(), ..Proof::default() };
@@ -109,7 +109,7 @@ fn compare(migration: &Migration, compiled: &Compiled, request: &Request, proof:
         proof.equal += 1;
         return;
     }
-    let why = server.and_then(|server| explain(migration, compiled, server, request, &nginx));
+    let why = server.and_then(|server| excuse(migration, compiled, server, request, &nginx, &gateway));
     let scheme = if request.tls { "https" } else { "http" };
     let headers: String = request.headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect();
     let difference = Difference {
@@ -229,85 +229,11 @@ pub fn corpus(migration: &Migration) -> Vec<Request> {
 
 /// Why the report foretells another answer to a request, if it does.
 pub fn foretold(migration: &Migration, compiled: &Compiled, request: &Request) -> Option<String> {
-    let nginx = migration.nginx.ask(&migration.input, request);
-    if same(&nginx, &compiled.ask(request)) {
+    let (nginx, gateway) = (migration.nginx.ask(&migration.input, request), compiled.ask(request));
+    if same(&nginx, &gateway) {
         return None;
     }
-    explain(migration, compiled, server(migration, &request.host)?, request, &nginx)
-}
-
-/// What the report says that accounts for a difference, and only for one of its kind.
-fn explain(
-    migration: &Migration,
-    compiled: &Compiled,
-    server: &Server,
-    request: &Request,
-    nginx: &Reply,
-) -> Option<String> {
-    let path = request.target.split('?').next().unwrap_or_default();
-    let clean = normalised(path)?;
-    if clean != path {
-        // The same request in its plain form has to be answered alike, or the reason is another.
-        let plain = Request { target: request.target.replacen(path, &clean, 1), ..request.clone() };
-        let (left, right) = (migration.nginx.ask(&migration.input, &plain), compiled.ask(&plain));
-        if same(&left, &right) || explain(migration, compiled, server, &plain, &left).is_some() {
-            return Some("nginx decodes and tidies the path before it looks for a location; the Gateway API compares it as it came".to_owned());
-        }
-    }
-    if server.host.starts_with('*') && server.host.matches('.').count() != request.host.matches('.').count() {
-        return Some("ingress-nginx takes one label for the asterisk, the Gateway API any number".to_owned());
-    }
-    if let Some((at, tls)) = server.tls
-        && migration.input.ingresses[at].tls[tls].secret.is_none()
-    {
-        return Some("no certificate is named, so the Gateway serves HTTP only".to_owned());
-    }
-    if server.tls.is_none()
-        && server.locations.iter().any(|one| one.force_ssl_redirect)
-        && matches!(nginx, Reply::Redirect { .. })
-    {
-        return Some("force-ssl-redirect without a certificate is left to whoever ends TLS".to_owned());
-    }
-    if !migration.options.profile.code_308 && matches!(nginx, Reply::Redirect { status: 307 | 308, .. }) {
-        return Some(format!("{} has no 307 and 308: 301 takes their place", migration.options.profile.name));
-    }
-    if server.app_root.is_some() && path == "/" && request.target.contains('?') {
-        return Some(QUERY.to_owned());
-    }
-    let lower = path.to_ascii_lowercase();
-    for location in &server.locations {
-        let start = base(&location.path).trim_end_matches('/');
-        let Some(rest) = lower.strip_prefix(&start.to_ascii_lowercase()) else { continue };
-        let reasons = match paths::say(server, location) {
-            Err(Refused::Manual { reason, .. }) => return Some(reason),
-            Err(Refused::Shadowed(_)) => continue,
-            Ok(said) => said.differs,
-        };
-        let applies = |reason: &&'static str| match *reason {
-            paths::CASE => !path.starts_with(start),
-            paths::WHOLE_WORDS => !rest.is_empty() && !rest.starts_with('/'),
-            paths::BARE => rest.is_empty(),
-            _ => true,
-        };
-        if let Some(reason) = reasons.into_iter().find(applies) {
-            return Some(reason.to_owned());
-        }
-        if let Some(why) = failed(migration, location) {
-            return Some(why);
-        }
-        if let (Some((_, to)), true) = (&location.redirect, request.target.contains('?'))
-            && !to.ends_with("$request_uri")
-        {
-            return Some(QUERY.to_owned());
-        }
-    }
-    None
-}
-
-fn failed(migration: &Migration, location: &Location) -> Option<String> {
-    let ingress = &migration.input.ingresses[location.ingress];
-    let of = format!(" {} {}", ingress.key(), location.field);
-    migration.failed.iter().find(|(place, _)| place.ends_with(&of)).map(|(_, why)| why.clone())
+    excuse(migration, compiled, server(migration, &request.host)?, request, &nginx, &gateway)
 }
 
 fn told(reply: &Reply) -> String {

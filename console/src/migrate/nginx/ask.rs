@@ -102,6 +102,14 @@ impl Nginx {
             .or_else(|| self.servers.iter().find(|server| server.host.is_empty()))
     }
 
+    /// The location that a tidied path comes to.
+    pub fn location(&self, input: &Input, host: &str, uri: &str) -> Option<&Location> {
+        match self.serving(host)?.locate(input, uri) {
+            Located::Location(location) => Some(location),
+            Located::Slash | Located::Nothing => None,
+        }
+    }
+
     pub fn ask(&self, input: &Input, request: &Request) -> Reply {
         let Some(server) = self.serving(&request.host) else { return Reply::NotFound };
         let (path, query) = match request.target.split_once('?') {

@@ -1,0 +1,146 @@
+//! What the report says that accounts for a difference. Each excuse is for one kind of difference
+//! of one location: a difference of another kind beside it stays without a reason.
+
+use gwproxy::prove::Answer;
+
+use super::{Compiled, bare, base, same};
+use crate::migrate::{
+    Migration,
+    nginx::{Location, Reply, Request, Server, normalised},
+    paths::{self, Refused},
+};
+
+const QUERY: &str = "the Gateway API keeps the query of the request, nginx drops it here";
+const TIDIED: &str =
+    "nginx decodes and tidies the path before it looks for a location; the Gateway API compares it as it came";
+const ONE_LABEL: &str = "ingress-nginx takes one label for the asterisk, the Gateway API any number";
+const NO_CERTIFICATE: &str = "no certificate is named, so the Gateway serves HTTP only";
+const FORCED: &str = "force-ssl-redirect without a certificate is left to whoever ends TLS";
+
+pub(super) fn excuse(
+    migration: &Migration,
+    compiled: &Compiled,
+    server: &Server,
+    request: &Request,
+    nginx: &Reply,
+    gateway: &Answer,
+) -> Option<String> {
+    let path = request.target.split('?').next().unwrap_or_default();
+    let clean = normalised(path)?;
+    let asked = |request: &Request| (migration.nginx.ask(&migration.input, request), compiled.ask(request));
+    // Whether another form of the request goes well, or not well for a known reason.
+    let understood = |other: &Request| {
+        let (nginx, gateway) = asked(other);
+        same(&nginx, &gateway) || excuse(migration, compiled, server, other, &nginx, &gateway).is_some()
+    };
+    if clean != path && understood(&Request { target: request.target.replacen(path, &clean, 1), ..request.clone() }) {
+        return Some(TIDIED.to_owned());
+    }
+    if let Some(suffix) = server.host.strip_prefix('*')
+        && request.host.strip_suffix(suffix).is_some_and(|labels| labels.contains('.'))
+    {
+        // With one label, as nginx knows the host.
+        let label = request.host.split('.').next().unwrap_or_default();
+        let one = Request { host: format!("{label}{suffix}"), ..request.clone() };
+        if understood(&one) {
+            return Some(ONE_LABEL.to_owned());
+        }
+    }
+    let to_https =
+        |reply: &Reply| matches!(reply, Reply::Redirect { location, .. } if location.starts_with("https://"));
+    if let Some((at, tls)) = server.tls
+        && migration.input.ingresses[at].tls[tls].secret.is_none()
+    {
+        let unserved = request.tls && matches!(gateway, Answer::Nothing | Answer::NotFound);
+        if unserved || (!request.tls && to_https(nginx)) {
+            return Some(NO_CERTIFICATE.to_owned());
+        }
+    }
+    let located = migration.nginx.location(&migration.input, &request.host, &clean);
+    if server.tls.is_none() && !request.tls && to_https(nginx) && located.is_some_and(|one| one.force_ssl_redirect) {
+        return Some(FORCED.to_owned());
+    }
+    if let (Reply::Redirect { status: 307 | 308, location }, Answer::Redirect { status: 301, location: to, .. }) =
+        (nginx, gateway)
+        && !migration.options.profile.code_308
+        && bare(location) == bare(to)
+    {
+        return Some(format!("{} has no 307 and 308: 301 takes their place", migration.options.profile.name));
+    }
+    if let (Reply::Redirect { status, location }, Answer::Redirect { status: other, location: to, .. }) =
+        (nginx, gateway)
+        && status == other
+        && to.split_once('?').is_some_and(|(to, query)| {
+            bare(to) == bare(location) && request.target.split_once('?').is_some_and(|(_, own)| own == query)
+        })
+    {
+        return Some(QUERY.to_owned());
+    }
+    server
+        .locations
+        .iter()
+        .find_map(|one| of_location(migration, compiled, server, one, located, request, path, gateway))
+}
+
+#[allow(clippy::too_many_arguments, reason = "all of one question")]
+fn of_location(
+    migration: &Migration,
+    compiled: &Compiled,
+    server: &Server,
+    location: &Location,
+    located: Option<&Location>,
+    request: &Request,
+    path: &str,
+    gateway: &Answer,
+) -> Option<String> {
+    let start = base(&location.path).trim_end_matches('/');
+    let lower = path.to_ascii_lowercase();
+    let rest = lower.strip_prefix(&start.to_ascii_lowercase())?;
+    let here = located.is_some_and(|one| std::ptr::eq(one, location));
+    let said = match paths::say(server, location) {
+        Err(Refused::Manual { reason, .. }) => return here.then_some(reason),
+        Err(Refused::Shadowed(_)) => return None,
+        Ok(said) => said,
+    };
+    let applies = |reason: &&'static str| match *reason {
+        paths::CASE => here && !path.starts_with(start),
+        paths::WHOLE_WORDS => here && !rest.is_empty() && !rest.starts_with('/'),
+        // The prefix takes the bare path too: what it does there is what it does below.
+        paths::BARE => {
+            let below = Request { target: request.target.replacen(path, &format!("{path}/"), 1), ..request.clone() };
+            rest.is_empty() && !here && rule(gateway).is_some() && rule(gateway) == rule(&compiled.ask(&below))
+        }
+        // The implementation is asked for the expression: gwproxy's order is one of several.
+        paths::ANY_EXPRESSION => {
+            let expressions = server.locations.iter().filter(|one| {
+                paths::say(server, one).is_ok_and(|said| said.differs.contains(&paths::ANY_EXPRESSION))
+                    && one.pattern().is_ok_and(|pattern| pattern.is_match(path))
+            });
+            // Where two of them take the path, or one and a prefix, which comes first is not said.
+            here && (expressions.count() > 1
+                || server.locations.iter().any(|one| {
+                    !std::ptr::eq(one, location) && one.pattern().is_ok_and(|pattern| pattern.is_match(path))
+                }))
+        }
+        _ => false,
+    };
+    if let Some(reason) = said.differs.into_iter().find(applies) {
+        return Some(reason.to_owned());
+    }
+    // A rule that could not be made leaves its requests to nobody, or to a wider rule.
+    if here {
+        let ingress = &migration.input.ingresses[location.ingress];
+        let of = format!(" {} {}", ingress.key(), location.field);
+        return migration.failed.iter().find(|(place, _)| place.ends_with(&of)).map(|(_, why)| why.clone());
+    }
+    None
+}
+
+/// The rule that answers.
+fn rule(answer: &Answer) -> Option<&str> {
+    match answer {
+        Answer::Nothing | Answer::NotFound => None,
+        Answer::Redirect { rule, .. } | Answer::Respond { rule, .. } => Some(rule),
+        Answer::Forward(forward) => Some(&forward.rule),
+    }
+}
