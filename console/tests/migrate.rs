@@ -416,14 +416,15 @@ fn an_excuse_is_for_its_own_difference_alone() {
     for case in ["article", "path-types", "regex-mode", "rewrite-forms", "redirects", "tls", "v1beta1-and-defaults"] {
         text += &format!("---\n{}", fs::read_to_string(folder.join(format!("{case}.in.yaml"))).unwrap());
     }
-    let edits: [(&str, fn(&mut Value)); 5] = [
+    type Edit = (&'static str, fn(&mut Value));
+    let edits: [Edit; 5] = [
         ("another backend", |rule| {
-            for backend in rule["backendRefs"].as_array_mut().into_iter().flatten() {
+            for backend in rule.get_mut("backendRefs").and_then(Value::as_array_mut).into_iter().flatten() {
                 backend["name"] = "somebody-else".into();
             }
         }),
         ("another status", |rule| {
-            for filter in rule["filters"].as_array_mut().into_iter().flatten() {
+            for filter in rule.get_mut("filters").and_then(Value::as_array_mut).into_iter().flatten() {
                 if filter["type"] == "RequestRedirect" {
                     filter["requestRedirect"]["statusCode"] = 303.into();
                 }
@@ -435,7 +436,7 @@ fn an_excuse_is_for_its_own_difference_alone() {
             }
         }),
         ("a longer path", |rule| {
-            for one in rule["matches"].as_array_mut().into_iter().flatten() {
+            for one in rule.get_mut("matches").and_then(Value::as_array_mut).into_iter().flatten() {
                 if let Some(path) =
                     one["path"]["value"].as_str().map(|path| format!("{}/zz", path.trim_end_matches('/')))
                 {
@@ -444,7 +445,7 @@ fn an_excuse_is_for_its_own_difference_alone() {
             }
         }),
         ("another host", |rule| {
-            for filter in rule["filters"].as_array_mut().into_iter().flatten() {
+            for filter in rule.get_mut("filters").and_then(Value::as_array_mut).into_iter().flatten() {
                 if filter["urlRewrite"]["path"].is_object() {
                     filter["urlRewrite"]["hostname"] = "wrong.test".into();
                 }
@@ -459,7 +460,10 @@ fn an_excuse_is_for_its_own_difference_alone() {
         tampered(&mut migration, edit);
         let proof = prove(&migration, &[]);
         assert!(proof.unexplained.len() > 50, "{what}: {} differences are seen", proof.unexplained.len());
-        let new: Vec<_> = proof.explained.iter().filter(|one| !excused.contains(&one.request)).take(5).collect();
+        // A request that its own rule misses for a known reason may have met a wider one before the edit.
+        let missed = |one: &&gwtop::migrate::prove::Difference| one.gateway == "404";
+        let new = proof.explained.iter().filter(|one| !excused.contains(&one.request) && !missed(one));
+        let new: Vec<_> = new.take(5).collect();
         assert!(new.is_empty(), "{what} is excused: {new:#?}");
     }
 }

@@ -15,7 +15,9 @@ use super::{
 };
 
 mod filters;
+mod grants;
 mod streams;
+mod www;
 
 pub use filters::{mirror as mirror_of, snippet as snippet_of};
 pub use streams::entries as stream_entries;
@@ -71,6 +73,7 @@ impl<'a> Conversion<'a> {
         }
         for server in &nginx.servers {
             all.server(server);
+            all.keep(server);
         }
         all.backend_policies();
         all.streams();
@@ -127,6 +130,23 @@ impl<'a> Conversion<'a> {
             let locations: Vec<&Location> =
                 server.locations.iter().filter(|one| one.namespace(self.input) == namespace).collect();
             self.routes(server, namespace, &locations);
+        }
+    }
+
+    /// A host of which no rule could be made still answers for itself: without a listener
+    /// of its own a wider one would take its requests.
+    fn keep(&mut self, server: &Server) {
+        let Some(at) = server.locations.first().map(|location| location.ingress) else { return };
+        if server.passthrough.is_some() {
+            return;
+        }
+        let (namespace, from, secret) =
+            (self.input.ingresses[at].namespace.clone(), self.source(at), self.secret(server));
+        for host in server.hosts() {
+            self.gateways.keep(Wanted::Http, host, 80, &namespace, None, &from);
+            if let Some((of, name)) = &secret {
+                self.gateways.keep(Wanted::Https, host, 443, &namespace, Some((of, name)), &from);
+            }
         }
     }
 
@@ -269,8 +289,7 @@ impl<'a> Conversion<'a> {
                 base
             };
         let from: Vec<String> = sources.iter().map(|at| self.source(*at)).collect();
-        let hosts: Vec<String> =
-            std::iter::once(server.host.clone()).chain(server.aliases.iter().map(|(_, alias)| alias.clone())).collect();
+        let hosts: Vec<String> = server.hosts().map(str::to_owned).collect();
         let output = format!("HTTPRoute {namespace}/{base}");
         for (at, field, mut note) in told {
             if note.output.is_empty() && note.outcome != Outcome::Manual && note.outcome != Outcome::Dropped {
@@ -521,51 +540,6 @@ impl<'a> Conversion<'a> {
             }
             Ok(Backend::Resource { group, kind, name }) => Ok(json!({"group": group, "kind": kind, "name": name})),
         }
-    }
-
-    fn service_grants(&mut self) {
-        for ((namespace, from), services) in std::mem::take(&mut self.grants) {
-            let name = self.name("ReferenceGrant", &namespace, &format!("routes-of-{from}"));
-            let to: Vec<_> =
-                services.iter().take(16).map(|name| json!({"group": "", "kind": "Service", "name": name})).collect();
-            self.made.push(Made {
-                value: json!({"apiVersion": API, "kind": "ReferenceGrant", "metadata": {"name": name, "namespace": namespace},
-                    "spec": {"from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": from}], "to": to}}),
-                from: Vec::new(),
-            });
-        }
-    }
-
-    fn www(&mut self, server: &Server, at: usize, host: &str) {
-        let ingress = &self.input.ingresses[at];
-        let namespace = ingress.namespace.clone();
-        let from = vec![self.source(at)];
-        let code = self.code(self.nginx.settings.http_redirect_code);
-        let rule = json!({"matches": [{"path": path_match("PathPrefix", "/")}], "filters": [
-            {"type": "RequestRedirect", "requestRedirect": {"hostname": host, "statusCode": code}}]});
-        let mut parents = vec![self.gateways.parent(Wanted::Http, &server.host, 80, &namespace, None, &from[0])];
-        if let Some((of, secret)) = self.secret(server) {
-            parents.push(self.gateways.parent(
-                Wanted::Https,
-                &server.host,
-                443,
-                &namespace,
-                Some((&of, &secret)),
-                &from[0],
-            ));
-        }
-        let base = format!("{}-{}", ingress.name, slug(&server.host));
-        self.notes[at]
-            .add(annotation_field("from-to-www-redirect"), Note::exact(format!("HTTPRoute {namespace}/{base}")));
-        self.push_routes(
-            "HTTPRoute",
-            &namespace,
-            &base,
-            std::slice::from_ref(&server.host),
-            &parents,
-            vec![rule],
-            &from,
-        );
     }
 
     fn is_grpc(&self, ingress: &Ingress) -> bool {

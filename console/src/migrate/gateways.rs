@@ -146,6 +146,21 @@ impl<'a> Gateways<'a> {
         parent
     }
 
+    /// A listener that keeps a host's requests from wider ones, whether or not a route comes to it.
+    pub fn keep(
+        &mut self,
+        wanted: Wanted,
+        host: &str,
+        port: u16,
+        namespace: &str,
+        secret: Option<(&str, &str)>,
+        from: &str,
+    ) {
+        if self.apart && !host.is_empty() && self.options.layout != Layout::Existing {
+            self.parent(wanted, host, port, namespace, secret, from);
+        }
+    }
+
     fn name(&self, wanted: Wanted, host: &str, port: u16, gateway: &str) -> String {
         let mut name = wanted.word().to_owned();
         if matches!(wanted, Wanted::Tcp | Wanted::Udp) {

@@ -120,6 +120,10 @@ impl Location {
 }
 
 impl Server {
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.host.as_str()).chain(self.aliases.iter().map(|(_, alias)| alias.as_str()))
+    }
+
     /// Locations as nginx tries regular expressions: longest first, then the greater text.
     pub fn in_order(&self) -> Vec<&Location> {
         let mut all: Vec<&Location> = self.locations.iter().collect();

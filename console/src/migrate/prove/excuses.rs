@@ -6,6 +6,7 @@ use gwproxy::prove::Answer;
 use super::{Compiled, bare, base, same};
 use crate::migrate::{
     Migration,
+    ingress::{Backend, PathKind},
     nginx::{Location, Reply, Request, Server, normalised},
     paths::{self, Refused},
 };
@@ -46,8 +47,8 @@ pub(super) fn excuse(
             return Some(ONE_LABEL.to_owned());
         }
     }
-    let to_https =
-        |reply: &Reply| matches!(reply, Reply::Redirect { location, .. } if location.starts_with("https://"));
+    let same_by_tls = format!("https://{}{}", request.host, request.target);
+    let to_https = |reply: &Reply| matches!(reply, Reply::Redirect { location, .. } if *location == same_by_tls);
     if let Some((at, tls)) = server.tls
         && migration.input.ingresses[at].tls[tls].secret.is_none()
     {
@@ -56,7 +57,12 @@ pub(super) fn excuse(
             return Some(NO_CERTIFICATE.to_owned());
         }
     }
-    let located = migration.nginx.location(&migration.input, &request.host, &clean);
+    // The app root is answered before any location is looked for.
+    let located = if server.app_root.is_some() && clean == "/" {
+        None
+    } else {
+        migration.nginx.location(&migration.input, &request.host, &clean)
+    };
     if server.tls.is_none() && !request.tls && to_https(nginx) && located.is_some_and(|one| one.force_ssl_redirect) {
         return Some(FORCED.to_owned());
     }
@@ -102,25 +108,27 @@ fn of_location(
         Err(Refused::Shadowed(_)) => return None,
         Ok(said) => said,
     };
+    // The request may have come to another location's rule, or to none.
+    let others = || server.locations.iter().filter(|one| !std::ptr::eq(*one, location));
+    let elsewhere = || {
+        if matches!(gateway, Answer::Nothing | Answer::NotFound) {
+            return !others().any(|one| is_prefix(server, one, path));
+        }
+        others().any(|one| speaks_for(migration, server, one, gateway))
+    };
     let applies = |reason: &&'static str| match *reason {
-        paths::CASE => here && !path.starts_with(start),
-        paths::WHOLE_WORDS => here && !rest.is_empty() && !rest.starts_with('/'),
+        paths::CASE => here && !path.starts_with(start) && elsewhere(),
+        paths::WHOLE_WORDS => here && !rest.is_empty() && !rest.starts_with('/') && elsewhere(),
         // The prefix takes the bare path too: what it does there is what it does below.
         paths::BARE => {
             let below = Request { target: request.target.replacen(path, &format!("{path}/"), 1), ..request.clone() };
-            rest.is_empty() && !here && rule(gateway).is_some() && rule(gateway) == rule(&compiled.ask(&below))
+            let same_rule = rule(gateway).is_some() && rule(gateway) == rule(&compiled.ask(&below));
+            rest.is_empty() && !here && same_rule && speaks_for(migration, server, location, gateway)
         }
-        // The implementation is asked for the expression: gwproxy's order is one of several.
+        // Where several take the path, which comes first is not said: gwproxy's order is one of several.
         paths::ANY_EXPRESSION => {
-            let expressions = server.locations.iter().filter(|one| {
-                paths::say(server, one).is_ok_and(|said| said.differs.contains(&paths::ANY_EXPRESSION))
-                    && one.pattern().is_ok_and(|pattern| pattern.is_match(path))
-            });
-            // Where two of them take the path, or one and a prefix, which comes first is not said.
-            here && (expressions.count() > 1
-                || server.locations.iter().any(|one| {
-                    !std::ptr::eq(one, location) && one.pattern().is_ok_and(|pattern| pattern.is_match(path))
-                }))
+            let takes = |one: &&Location| one.pattern().is_ok_and(|pattern| pattern.is_match(path));
+            here && others().filter(takes).any(|one| speaks_for(migration, server, one, gateway))
         }
         _ => false,
     };
@@ -134,6 +142,40 @@ fn of_location(
         return migration.failed.iter().find(|(place, _)| place.ends_with(&of)).map(|(_, why)| why.clone());
     }
     None
+}
+
+/// Whether the location's rule is a PathPrefix that takes the path.
+fn is_prefix(server: &Server, location: &Location, path: &str) -> bool {
+    let prefix = location.path.trim_end_matches('/');
+    let whole = path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    whole
+        && location.kind != PathKind::Exact
+        && base(&location.path) == location.path
+        && paths::say(server, location).is_ok()
+}
+
+/// Whether the answer can be that of the location.
+fn speaks_for(migration: &Migration, server: &Server, location: &Location, answer: &Answer) -> bool {
+    let ingresses = &migration.input.ingresses;
+    match (answer, &location.backend) {
+        (Answer::Forward(forward), own) => {
+            let canaries = location.canaries.iter().map(|one| (&ingresses[one.ingress].namespace, &one.backend));
+            let mut backends = canaries.chain([(&ingresses[location.ingress].namespace, own)]);
+            backends.any(|(namespace, backend)| {
+                let Ok(Backend::Service { name, port }) = backend else { return false };
+                let name = format!("{namespace}/{name}:{port}");
+                forward.to.iter().any(|choice| choice.backend.as_deref() == Ok(name.as_str()))
+            })
+        }
+        (Answer::Redirect { status, .. }, _) => match &location.redirect {
+            Some((own, _)) => own == status,
+            None => {
+                let to_https = location.force_ssl_redirect || (location.ssl_redirect && server.tls.is_some());
+                to_https && *status == migration.nginx.settings.http_redirect_code
+            }
+        },
+        (Answer::Respond { .. } | Answer::Nothing | Answer::NotFound, backend) => backend.is_err(),
+    }
 }
 
 /// The rule that answers.
