@@ -8,6 +8,7 @@ use gwtop::settings;
 pub(crate) mod canary;
 pub(crate) mod check;
 pub(crate) mod migrate;
+pub(crate) mod query;
 pub(crate) mod run;
 
 /// The operations console for the Kubernetes Gateway API.
@@ -78,8 +79,8 @@ pub(crate) enum Command {
     Migrate(Box<migrate::Migrate>),
     /// What stands in the way of an upgrade of Kubernetes
     Preflight(Box<check::Preflight>),
-    /// Health of Gateways and routes; exits 1 if something is wrong
-    Status(Status),
+    #[command(flatten)]
+    Question(query::Question),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,16 +97,4 @@ pub(crate) struct Demo {
     /// Write pictures of the console on the running demo to this folder
     #[arg(long, value_name = "DIR", hide = true, conflicts_with = "headless")]
     pub(crate) pictures: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Status {
-    /// All namespaces
-    #[arg(short = 'A', long)]
-    pub(crate) all_namespaces: bool,
-    /// Only objects with these labels
-    #[arg(short = 'l', long, value_name = "LABELS")]
-    pub(crate) selector: Option<String>,
-    #[arg(short, long, value_enum, default_value = "text")]
-    pub(crate) output: Format,
 }

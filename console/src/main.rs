@@ -16,7 +16,6 @@ use gwtop::{
     exit::Exit,
     migrate::{self, command::Read, profile},
     settings::gwtop_state,
-    status,
     theme::Palette,
 };
 use tracing_subscriber::EnvFilter;
@@ -30,6 +29,7 @@ use self::args::{
 };
 
 mod args;
+mod questions;
 mod screens;
 
 fn main() -> ExitCode {
@@ -75,14 +75,7 @@ async fn start(cli: Cli) -> Exit {
         Some(Command::Preflight(args)) => Box::pin(run_check(&global, args.check, Suite::Preflight, args.target)).await,
         Some(Command::Explain(args)) => check::command::explain(args.id.as_deref()),
         Some(Command::Migrate(args)) => Box::pin(run_migrate(&global, *args)).await,
-        Some(Command::Status(args)) => {
-            let connection = match connect(&options(&global)).await {
-                Ok(connection) => connection,
-                Err(error) => return complain(&error),
-            };
-            let namespace = (!args.all_namespaces).then_some(connection.namespace.as_str());
-            status::run(&connection, namespace, args.selector.as_deref(), args.output == Format::Json).await
-        }
+        Some(Command::Question(question)) => Box::pin(questions::ask(&global, question)).await,
     }
 }
 

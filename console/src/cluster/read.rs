@@ -115,3 +115,13 @@ pub async fn list_pods(connection: &Connection, label: &str) -> Result<Vec<Value
     let api: Api<DynamicObject> = Api::all_with(connection.client.clone(), &resource);
     within(connection, api.list(&ListParams::default().labels(label))).await?.items.iter().map(to_json).collect()
 }
+
+/// Events of a namespace, or of all.
+pub async fn events(connection: &Connection, namespace: Option<&str>) -> Result<Vec<Value>, Failure> {
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Event"), "events");
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(connection.client.clone(), namespace, &resource),
+        None => Api::all_with(connection.client.clone(), &resource),
+    };
+    within(connection, api.list(&ListParams::default())).await?.items.iter().map(to_json).collect()
+}
