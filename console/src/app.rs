@@ -30,7 +30,7 @@ use crate::{
     },
     event::{Event, Link},
     exit::Exit,
-    screen::{Message, State, Tone},
+    screen::{Judged, Message, State, Tone},
     terminal,
     theme::{Palette, Theme},
     traffic::scrape,
@@ -72,8 +72,10 @@ pub struct Look {
 
 fn begin(options: &AppOptions) -> State {
     let (theme, problems) = Theme::load(options.look.theme.as_deref().unwrap_or("dark"));
-    let theme = theme.fit(options.look.palette.unwrap_or_else(palette));
+    let palette = options.look.palette.unwrap_or_else(palette);
+    let theme = theme.fit(palette);
     let mut state = State::new(options.context.clone(), theme, Instant::now(), Timestamp::now());
+    state.palette = palette;
     state.notice.clone_from(&options.notice);
     if let Some(interval) = options.interval {
         state.interval = interval;
@@ -99,9 +101,10 @@ pub async fn observe(options: AppOptions, time: Duration) -> State {
     while let Ok(Some(event)) = tokio::time::timeout_at(until, inbox.recv()).await {
         state.now = Instant::now();
         state.wall = Timestamp::now();
-        // Nobody presses keys, so nothing is asked for.
+        // Nobody presses keys, so nothing is asked for but what is judged at the end.
         let _ = update(&mut state, event);
     }
+    state.judged = Judged::of(&state.store, state.wall, None);
     state
 }
 
@@ -171,6 +174,18 @@ pub async fn run(options: AppOptions) -> Result<Exit> {
                             let outcome = send(&connection, &plan).await;
                             let _ = events.send(Event::Outcome(plan, outcome)).await;
                         });
+                    }
+                    Effect::Judge(store, route) => {
+                        let (events, wall) = (events.clone(), state.wall);
+                        tokio::task::spawn_blocking(move || {
+                            let judged = Judged::of(&store, wall, route);
+                            let _ = events.blocking_send(Event::Judged(Box::new(judged)));
+                        });
+                    }
+                    Effect::Copy(text) => terminal::copy(&text),
+                    Effect::Seek(seek) => {
+                        let lines = view::text_of_page(&state);
+                        let _ = update(&mut state, Event::Text(seek, lines));
                     }
                     Effect::StartRun(settings) => {
                         let Some(connection) = connection.clone() else { continue };
@@ -293,6 +308,7 @@ fn draw(screen: &mut terminal::Screen, state: &mut State) -> Result<()> {
     screen.draw(|frame| {
         let area = frame.area();
         state.screen.height = view::list_height(area);
+        state.screen.width = area.width;
         view::draw(frame.buffer_mut(), area, state);
     })?;
     execute!(stdout(), EndSynchronizedUpdate)?;

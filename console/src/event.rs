@@ -3,7 +3,8 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::{
-    canary::Transition, cluster::send::Outcome, intent::plan::Plan, model::store::Change, traffic::scrape::Scrape,
+    canary::Transition, cluster::send::Outcome, intent::plan::Plan, model::store::Change, screen::Judged,
+    traffic::scrape::Scrape, update::Seek,
 };
 
 #[derive(Debug)]
@@ -19,6 +20,9 @@ pub enum Event {
     Transition(Box<Transition>),
     /// The run's last word has been said.
     RunEnded,
+    Judged(Box<Judged>),
+    /// The lines of the page that is open.
+    Text(Seek, Vec<String>),
 }
 
 /// Standing of the connection to the API.

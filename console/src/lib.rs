@@ -24,3 +24,4 @@ pub mod traffic;
 pub mod triage;
 pub mod update;
 pub mod view;
+pub mod yaml;

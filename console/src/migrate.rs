@@ -18,7 +18,6 @@ pub mod prove;
 pub mod render;
 pub mod report;
 mod streams;
-pub mod yaml;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 

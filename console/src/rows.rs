@@ -2,8 +2,11 @@
 
 pub mod backends;
 pub mod detail;
+mod findings;
 pub mod gateways;
+pub mod objects;
 pub mod routes;
+pub mod tree;
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -63,21 +66,34 @@ pub const fn columns(tab: Tab) -> &'static [Column] {
         Tab::Routes => routes::COLUMNS,
         Tab::Gateways => gateways::COLUMNS,
         Tab::Backends => backends::COLUMNS,
+        Tab::Findings => findings::COLUMNS,
+        Tab::Objects => objects::COLUMNS,
     }
 }
 
 /// The rows of the current tab, in order.
 pub fn list(state: &State) -> Vec<Row> {
     let (store, traffic) = state.seen();
-    listed(state.screen.tab, store, traffic, &state.screen.lens)
+    let lens = &state.screen.lens;
+    match state.screen.tab {
+        Tab::Findings => sorted(findings::rows(&state.judged, lens), lens),
+        Tab::Objects => sorted(objects::rows(state.screen.kind, store, lens), lens),
+        tab => listed(tab, store, traffic, lens),
+    }
 }
 
+/// Rows of what has traffic.
 pub fn listed(tab: Tab, store: &Store, traffic: &Traffic, lens: &Lens) -> Vec<Row> {
-    let mut rows = match tab {
+    let rows = match tab {
         Tab::Routes => routes::rows(store, traffic, lens),
         Tab::Gateways => gateways::rows(store, traffic, lens),
         Tab::Backends => backends::rows(store, traffic, lens),
+        Tab::Findings | Tab::Objects => Vec::new(),
     };
+    sorted(rows, lens)
+}
+
+fn sorted(mut rows: Vec<Row>, lens: &Lens) -> Vec<Row> {
     if lens.faults {
         rows.retain(|row| row.verdict.health.is_fault());
     }
@@ -100,11 +116,21 @@ pub fn listed(tab: Tab, store: &Store, traffic: &Traffic, lens: &Lens) -> Vec<Ro
     rows
 }
 
-pub fn cells(tab: Tab, row: &Row, store: &Store, traffic: &Traffic) -> Vec<Cell> {
+pub fn cells(state: &State, row: &Row) -> Vec<Cell> {
+    let (store, traffic) = state.seen();
+    match state.screen.tab {
+        Tab::Findings => findings::cells(row, &state.judged),
+        Tab::Objects => objects::cells(row, store, state.wall),
+        tab => cells_of(tab, row, store, traffic),
+    }
+}
+
+pub fn cells_of(tab: Tab, row: &Row, store: &Store, traffic: &Traffic) -> Vec<Cell> {
     match tab {
         Tab::Routes => routes::cells(row, store, traffic),
         Tab::Gateways => gateways::cells(row, store, traffic),
         Tab::Backends => backends::cells(row, store, traffic),
+        Tab::Findings | Tab::Objects => Vec::new(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! What the operator looks at, and the whole state that a frame is drawn from.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use regex::Regex;
@@ -9,13 +12,15 @@ use tui_textarea::TextArea;
 use crate::{
     canary::{Settings, Transition},
     event::Link,
+    finding::{Finding, Report},
     intent::{keymap::Mode, plan::Plan},
     model::{
         key::{Kind, ObjectKey},
         store::Store,
     },
-    theme::Theme,
+    theme::{Palette, Theme},
     traffic::{Arm, series::Traffic},
+    triage::{Triage, chain::Chain},
 };
 
 #[derive(Debug)]
@@ -32,6 +37,11 @@ pub struct State {
     pub wall: Timestamp,
     pub screen: Screen,
     pub theme: Theme,
+    /// What the terminal can show, for themes that are chosen later.
+    pub palette: Palette,
+    pub judged: Judged,
+    /// A judgement that has been asked for and not come yet.
+    pub judging: bool,
     pub readonly: bool,
     pub ascii: bool,
     /// Shown where messages are, as long as there is nothing to tell.
@@ -40,15 +50,46 @@ pub struct State {
     pub interval: Duration,
 }
 
+/// What triage made of the store at a revision. Made beside the loop: thousands of routes take
+/// longer than a frame.
+#[derive(Debug, Clone, Default)]
+pub struct Judged {
+    pub revision: u64,
+    pub report: Arc<Report>,
+    /// The way of the route that is looked at; none within it for what has no way.
+    pub way: Option<(ObjectKey, Option<Box<Chain>>)>,
+}
+
+impl Judged {
+    pub fn of(store: &Store, wall: Timestamp, route: Option<ObjectKey>) -> Self {
+        let triage = Triage::new(store, Some(wall));
+        let way = route.map(|key| {
+            let chain = triage.why(&key).map(Box::new);
+            (key, chain)
+        });
+        Self { revision: store.revision(), report: Arc::new(triage.all()), way }
+    }
+
+    pub fn is_made(&self) -> bool {
+        self.revision > 0
+    }
+
+    pub fn find(&self, print: &str) -> Option<&Finding> {
+        self.report.findings.iter().find(|finding| finding.fingerprint() == print)
+    }
+}
+
 #[derive(Debug)]
 pub struct Screen {
     pub tab: Tab,
+    /// What the tab of objects shows.
+    pub kind: Kind,
     /// Pages over the list; the last one is seen.
     pub pages: Vec<Page>,
     /// By key, so that it stays with its object when rows move. One per tab.
-    pub selected: [Option<RowKey>; 3],
+    pub selected: [Option<RowKey>; Tab::COUNT],
     /// Where the selection was last seen, for when its object goes.
-    pub position: [usize; 3],
+    pub position: [usize; Tab::COUNT],
     pub lens: Lens,
     pub input: Option<Input>,
     pub dialog: Option<Dialog>,
@@ -56,6 +97,8 @@ pub struct Screen {
     pub canary: Canary,
     /// Rows that fit, for paging.
     pub height: u16,
+    /// Of the terminal, for what looks for a place in wrapped text.
+    pub width: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,24 +106,23 @@ pub enum Tab {
     Routes,
     Gateways,
     Backends,
+    Findings,
+    /// Any other kind, as it was asked for.
+    Objects,
 }
 
 impl Tab {
-    pub const ALL: [Self; 3] = [Self::Routes, Self::Gateways, Self::Backends];
+    pub const COUNT: usize = 5;
+    /// Those that are always there.
+    pub const ALL: [Self; 4] = [Self::Routes, Self::Gateways, Self::Backends, Self::Findings];
 
     pub const fn title(self) -> &'static str {
         match self {
             Self::Routes => "Routes",
             Self::Gateways => "Gateways",
             Self::Backends => "Backends",
-        }
-    }
-
-    /// The kind whose watch decides what can be said of the tab.
-    pub const fn kind(self) -> Kind {
-        match self {
-            Self::Gateways => Kind::Gateway,
-            Self::Routes | Self::Backends => Kind::HttpRoute,
+            Self::Findings => "Findings",
+            Self::Objects => "Objects",
         }
     }
 }
@@ -89,13 +131,15 @@ impl Tab {
 pub enum RowKey {
     Object(ObjectKey),
     Arm(Arm),
+    /// By its fingerprint, with the object that it is about.
+    Finding(String, ObjectKey),
 }
 
 impl RowKey {
     /// The object that is opened: of a backend, its route.
     pub fn object(&self) -> &ObjectKey {
         match self {
-            Self::Object(key) => key,
+            Self::Object(key) | Self::Finding(_, key) => key,
             Self::Arm(arm) => &arm.route,
         }
     }
@@ -105,12 +149,18 @@ impl RowKey {
 pub struct Page {
     pub view: View,
     pub scroll: usize,
+    /// What is looked for in it; empty for nothing.
+    pub find: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum View {
     Detail(ObjectKey),
     Yaml(ObjectKey),
+    /// From a route to what keeps requests from its backends.
+    Why(ObjectKey),
+    /// What hangs on it.
+    Tree(ObjectKey),
     Canary(ObjectKey),
     Help,
 }
@@ -166,6 +216,8 @@ pub struct Input {
 pub enum InputKind {
     Command,
     Filter,
+    /// In the text of a page.
+    Find,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -220,15 +272,17 @@ impl State {
     pub fn new(context: String, theme: Theme, now: Instant, wall: Timestamp) -> Self {
         let screen = Screen {
             tab: Tab::Routes,
+            kind: Kind::Service,
             pages: Vec::new(),
-            selected: [None, None, None],
-            position: [0; 3],
+            selected: Default::default(),
+            position: [0; Tab::COUNT],
             lens: Lens::default(),
             input: None,
             dialog: None,
             message: None,
             canary: Canary::default(),
             height: 20,
+            width: 80,
         };
         Self {
             store: Store::default(),
@@ -242,6 +296,9 @@ impl State {
             wall,
             screen,
             theme,
+            palette: Palette::Rgb,
+            judged: Judged::default(),
+            judging: false,
             readonly: false,
             ascii: false,
             notice: String::new(),
@@ -262,6 +319,15 @@ impl State {
 impl Screen {
     pub fn view(&self) -> Option<&View> {
         self.pages.last().map(|page| &page.view)
+    }
+
+    /// The kind whose watch decides what can be said of the tab.
+    pub const fn shown(&self) -> Kind {
+        match self.tab {
+            Tab::Gateways => Kind::Gateway,
+            Tab::Routes | Tab::Backends | Tab::Findings => Kind::HttpRoute,
+            Tab::Objects => self.kind,
+        }
     }
 
     pub fn mode(&self) -> Mode {

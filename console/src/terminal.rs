@@ -7,6 +7,7 @@ use std::{
 };
 
 use crossterm::{
+    clipboard::CopyToClipboard,
     cursor, event, execute,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
@@ -40,6 +41,12 @@ pub fn take() -> io::Result<(Guard, Screen)> {
     execute!(stdout(), EnterAlternateScreen, event::EnableBracketedPaste, cursor::Hide)?;
     let screen = Terminal::new(CrosstermBackend::new(stdout()))?;
     Ok((guard, ManuallyDrop::new(screen)))
+}
+
+/// To the clipboard of the terminal that the operator sits at, over any number of hops (OSC 52).
+/// Terminals that do not allow it say nothing.
+pub fn copy(text: &str) {
+    let _ = execute!(stdout(), CopyToClipboard::to_clipboard_from(text));
 }
 
 /// A hung-up terminal cannot be told anything: errors have nobody to go to.

@@ -29,16 +29,34 @@ roles! {
     Bar "bar", Danger "danger",
 }
 
-pub const BUILT_IN: [(&str, &str); 4] = [
+pub const BUILT_IN: [(&str, &str); 10] = [
     ("dark", include_str!("../../themes/dark.toml")),
     ("light", include_str!("../../themes/light.toml")),
     ("high-contrast", include_str!("../../themes/high-contrast.toml")),
     ("mono", include_str!("../../themes/mono.toml")),
+    ("colour-blind", include_str!("../../themes/colour-blind.toml")),
+    ("catppuccin", include_str!("../../themes/catppuccin.toml")),
+    ("gruvbox", include_str!("../../themes/gruvbox.toml")),
+    ("nord", include_str!("../../themes/nord.toml")),
+    ("solarized-dark", include_str!("../../themes/solarized-dark.toml")),
+    ("solarized-light", include_str!("../../themes/solarized-light.toml")),
 ];
+
+pub fn built_in(name: &str) -> Option<Theme> {
+    BUILT_IN.iter().find(|(own, _)| *own == name).map(|(name, text)| Theme::parse(name, text).0)
+}
+
+/// The built-in theme that comes after this one.
+pub fn after(name: &str) -> &'static str {
+    let here = BUILT_IN.iter().position(|(own, _)| *own == name).map_or(0, |at| at + 1);
+    BUILT_IN[here % BUILT_IN.len()].0
+}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Theme {
     pub name: String,
+    /// The background that it is made for; none for any.
+    pub paper: Option<Color>,
     styles: Vec<Style>,
 }
 
@@ -85,8 +103,8 @@ impl Theme {
 
     /// A built-in theme's name or a file; always gives a theme that can be used.
     pub fn load(name: &str) -> (Self, Vec<ThemeProblem>) {
-        if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
-            return Self::parse(name, text);
+        if let Some(theme) = built_in(name) {
+            return (theme, Vec::new());
         }
         match std::fs::read_to_string(Path::new(name)) {
             Ok(text) => Self::parse(name, &text),
@@ -136,7 +154,8 @@ impl Theme {
             styles.push(style);
         }
         let name = table.get("name").and_then(toml::Value::as_str).unwrap_or(file).to_owned();
-        (Self { name, styles }, problems)
+        let paper = table.get("paper").and_then(toml::Value::as_str).and_then(|text| Color::from_str(text).ok());
+        (Self { name, paper, styles }, problems)
     }
 
     /// The same theme in the colours that the terminal has.
@@ -145,7 +164,7 @@ impl Theme {
         match palette {
             Palette::Rgb => self,
             // Which role is a problem must still be seen, so the monochrome theme's weights are taken.
-            Palette::None => Self { styles: Self::parse("mono", BUILT_IN[3].1).0.styles, name: self.name },
+            Palette::None => Self { styles: Self::parse("mono", BUILT_IN[3].1).0.styles, paper: None, name: self.name },
             Palette::Indexed => {
                 for style in &mut self.styles {
                     style.fg = style.fg.map(indexed);

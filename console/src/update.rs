@@ -7,16 +7,25 @@ use crate::{
     canary::{Order, Settings},
     cluster::send::Outcome,
     event::{self, Event, Link},
+    finding::Finding,
     intent::{
         command::{self, Command, Word},
         keymap::{self, Mode},
-        plan::{self, Plan},
-        weights::{self, Pair},
+        plan::Plan,
     },
-    model::key::{Kind, ObjectKey},
+    model::{
+        key::{Kind, ObjectKey},
+        store::Store,
+    },
     rows,
-    screen::{Ask, Dialog, Filter, Input, InputKind, Message, Page, RunView, Screen, Sort, State, Tab, Tone, View},
+    screen::{Filter, Input, InputKind, Message, Page, RowKey, Screen, Sort, State, Tab, Tone, View},
+    theme,
 };
+
+mod canary;
+
+pub use canary::pair;
+use canary::{ask_start, confirm, next_rule, open_canary, pause, review, rollback, stage};
 
 /// Percent points of one press.
 pub const STAGE: f64 = 5.0;
@@ -28,6 +37,19 @@ pub enum Effect {
     Send(Box<Plan>),
     StartRun(Box<Settings>),
     Order(Order),
+    /// Triage of the store as it is, and of the way of a route.
+    Judge(Box<Store>, Option<ObjectKey>),
+    /// To the terminal's clipboard.
+    Copy(String),
+    /// The text of the page as it is laid out, to look for the match after or before.
+    Seek(Seek),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seek {
+    FromHere,
+    Next,
+    Previous,
 }
 
 pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
@@ -39,7 +61,12 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
                 follow_filter(&mut state.screen);
             }
         }
-        Event::Tick => {}
+        Event::Tick => return judge(state, false),
+        Event::Text(seek, lines) => matched(state, seek, &lines),
+        Event::Judged(judged) => {
+            state.judging = false;
+            state.judged = *judged;
+        }
         Event::Change(change) => state.store.apply(change),
         Event::Link(link) => {
             if link != state.link {
@@ -84,6 +111,21 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     }
     anchor(state);
     Vec::new()
+}
+
+/// Asks for a judgement of what has changed since the last one, or of another route.
+fn judge(state: &mut State, again: bool) -> Vec<Effect> {
+    let wanted = state.screen.pages.iter().rev().find_map(|page| match &page.view {
+        View::Why(key) => Some(key.clone()),
+        _ => None,
+    });
+    let known = state.judged.way.as_ref().map(|(key, _)| key);
+    let stale = state.judged.revision != state.store.revision() || (wanted.is_some() && known != wanted.as_ref());
+    if !stale || (state.judging && !again) {
+        return Vec::new();
+    }
+    state.judging = true;
+    vec![Effect::Judge(Box::new(state.store.clone()), wanted)]
 }
 
 /// Keeps the selection on its object; if that is gone, near where it was.
@@ -132,10 +174,18 @@ fn typed(state: &mut State, key: KeyEvent) -> Vec<Effect> {
         KeyCode::Enter => {
             let (kind, line) = (input.kind, input.area.lines().join(" "));
             screen.input = None;
+            if kind == InputKind::Find {
+                if let Some(page) = screen.pages.last_mut() {
+                    page.find = line;
+                }
+                return vec![Effect::Seek(Seek::FromHere)];
+            }
             if kind == InputKind::Command {
                 match command::parse(&line) {
                     Ok(Word::Command(command)) => return run(state, command),
                     Ok(Word::Namespace(namespace)) => screen.lens.namespace = namespace,
+                    Ok(Word::Kind(kind)) => show_kind(screen, kind),
+                    Ok(Word::Theme(name)) => choose_theme(state, &name),
                     Err(why) => say(screen, Tone::Bad, why),
                 }
             }
@@ -185,8 +235,10 @@ fn run(state: &mut State, command: Command) -> Vec<Effect> {
         Command::Routes => show(&mut state.screen, Tab::Routes),
         Command::Gateways => show(&mut state.screen, Tab::Gateways),
         Command::Backends => show(&mut state.screen, Tab::Backends),
+        Command::Findings => show(&mut state.screen, Tab::Findings),
         Command::NextTab => {
-            let next = Tab::ALL[(state.screen.tab as usize + 1) % Tab::ALL.len()];
+            let here = Tab::ALL.iter().position(|tab| *tab == state.screen.tab).unwrap_or(Tab::ALL.len() - 1);
+            let next = Tab::ALL[(here + 1) % Tab::ALL.len()];
             show(&mut state.screen, next);
         }
         Command::Down => travel(state, 1),
@@ -197,8 +249,19 @@ fn run(state: &mut State, command: Command) -> Vec<Effect> {
         Command::PageUp => travel(state, -page.cast_signed()),
         Command::HalfDown => travel(state, (page / 2).max(1).cast_signed()),
         Command::HalfUp => travel(state, -(page / 2).max(1).cast_signed()),
+        Command::Open if state.screen.tab == Tab::Findings && state.screen.pages.is_empty() => return why(state),
         Command::Open | Command::Detail => open(state, View::Detail),
         Command::Yaml => open(state, View::Yaml),
+        Command::Why => return why(state),
+        Command::Tree => open(state, View::Tree),
+        Command::Copy => return copy(state),
+        Command::Find => open_input(&mut state.screen, InputKind::Find),
+        Command::NextMatch => return vec![Effect::Seek(Seek::Next)],
+        Command::PreviousMatch => return vec![Effect::Seek(Seek::Previous)],
+        Command::NextTheme => {
+            let next = theme::after(&state.theme.name);
+            choose_theme(state, next);
+        }
         Command::Canary => open_canary(state),
         Command::AllNamespaces => state.screen.lens.namespace = None,
         Command::ThisNamespace => {
@@ -243,7 +306,7 @@ fn push(screen: &mut Screen, view: View) {
     if screen.view() != Some(&view) {
         // Going in circles must not make the way back endless.
         screen.pages.retain(|page| page.view != view);
-        screen.pages.push(Page { view, scroll: 0 });
+        screen.pages.push(Page { view, scroll: 0, find: String::new() });
     }
 }
 
@@ -252,9 +315,100 @@ fn show(screen: &mut Screen, tab: Tab) {
     screen.tab = tab;
 }
 
+fn show_kind(screen: &mut Screen, kind: Kind) {
+    match kind {
+        Kind::Gateway => return show(screen, Tab::Gateways),
+        kind if kind.is_route() => show(screen, Tab::Objects),
+        _ => show(screen, Tab::Objects),
+    }
+    if screen.kind != kind {
+        screen.kind = kind;
+        screen.position[Tab::Objects as usize] = 0;
+        screen.selected[Tab::Objects as usize] = None;
+    }
+}
+
+fn choose_theme(state: &mut State, name: &str) {
+    match theme::built_in(name) {
+        Some(theme) => {
+            state.theme = theme.fit(state.palette);
+            say(&mut state.screen, Tone::Muted, format!("theme {name}; --theme {name} keeps it"));
+        }
+        None => {
+            let names: Vec<_> = theme::BUILT_IN.iter().map(|(name, _)| *name).collect();
+            say(&mut state.screen, Tone::Warn, format!("no theme {name}: {}", names.join(", ")));
+        }
+    }
+}
+
+fn why(state: &mut State) -> Vec<Effect> {
+    let Some(key) = subject(&state.screen).filter(|key| !key.name.is_empty()) else {
+        say(&mut state.screen, Tone::Warn, "select an object to ask why about");
+        return Vec::new();
+    };
+    push(&mut state.screen, View::Why(key));
+    anchor(state);
+    judge(state, true)
+}
+
+/// The fix of the page or of the selected finding, else the name of what is selected.
+fn copy(state: &mut State) -> Vec<Effect> {
+    let fix_of = |finding: &Finding| {
+        let fix = finding.fix.as_ref()?;
+        Some(fix.manifest.clone().unwrap_or_else(|| fix.text.clone()))
+    };
+    let fix = match (state.screen.view(), state.screen.selection()) {
+        (Some(View::Why(key)), _) => {
+            let chain = state.judged.way.as_ref().filter(|(of, _)| of == key).and_then(|(_, chain)| chain.as_ref());
+            chain.and_then(|chain| chain.cause().or_else(|| chain.findings.first())).and_then(fix_of)
+        }
+        (None, Some(RowKey::Finding(print, _))) => state.judged.find(print).and_then(fix_of),
+        _ => None,
+    };
+    let (what, text) = match (fix, subject(&state.screen)) {
+        (Some(fix), _) => ("the fix", fix),
+        (None, Some(key)) => ("the name", key.to_string()),
+        (None, None) => {
+            say(&mut state.screen, Tone::Warn, "nothing is selected");
+            return Vec::new();
+        }
+    };
+    say(&mut state.screen, Tone::Good, format!("{what} is copied, where the terminal lets it (OSC 52)"));
+    vec![Effect::Copy(text)]
+}
+
+/// Scrolls to a line that has what is looked for; round the end if need be.
+fn matched(state: &mut State, seek: Seek, lines: &[String]) {
+    let Some(page) = state.screen.pages.last_mut() else { return };
+    let needle = page.find.to_lowercase();
+    if needle.is_empty() {
+        say(&mut state.screen, Tone::Muted, "/ looks for a text in the page");
+        return;
+    }
+    let places: Vec<usize> =
+        lines.iter().enumerate().filter(|(_, line)| line.to_lowercase().contains(&needle)).map(|(at, _)| at).collect();
+    let here = page.scroll;
+    let next = match seek {
+        Seek::FromHere => places.iter().find(|place| **place >= here).or(places.first()),
+        Seek::Next => places.iter().find(|place| **place > here).or(places.first()),
+        Seek::Previous => places.iter().rev().find(|place| **place < here).or(places.last()),
+    };
+    match next {
+        Some(next) => {
+            page.scroll = *next;
+            let text = format!("{} lines have {}", places.len(), page.find);
+            say(&mut state.screen, Tone::Muted, text);
+        }
+        None => {
+            let text = format!("no {} on this page", page.find);
+            say(&mut state.screen, Tone::Warn, text);
+        }
+    }
+}
+
 fn open_input(screen: &mut Screen, kind: InputKind) {
     let text = match kind {
-        InputKind::Command => String::new(),
+        InputKind::Command | InputKind::Find => String::new(),
         InputKind::Filter => screen.lens.filter.as_ref().map(|filter| filter.text.clone()).unwrap_or_default(),
     };
     let mut area = TextArea::new(vec![text]);
@@ -278,7 +432,7 @@ fn travel(state: &mut State, by: isize) {
 /// The object in question: of the page if there is one, else of the selected row.
 fn subject(screen: &Screen) -> Option<ObjectKey> {
     let of_page = screen.pages.iter().rev().find_map(|page| match &page.view {
-        View::Detail(key) | View::Yaml(key) | View::Canary(key) => Some(key.clone()),
+        View::Detail(key) | View::Yaml(key) | View::Why(key) | View::Tree(key) | View::Canary(key) => Some(key.clone()),
         View::Help => None,
     });
     of_page.or_else(|| screen.selection().map(|key| key.object().clone()))
@@ -288,178 +442,5 @@ fn open(state: &mut State, view: fn(ObjectKey) -> View) {
     match subject(&state.screen) {
         Some(key) => push(&mut state.screen, view(key)),
         None => say(&mut state.screen, Tone::Warn, "nothing is selected"),
-    }
-}
-
-fn open_canary(state: &mut State) {
-    match subject(&state.screen).filter(|key| key.kind == Kind::HttpRoute) {
-        Some(key) => {
-            let same = matches!(state.screen.view(), Some(View::Canary(open)) if *open == key);
-            if !same {
-                state.screen.canary.staged = None;
-                state.screen.canary.rule = None;
-            }
-            push(&mut state.screen, View::Canary(key));
-            if let Err(why) = pair(state) {
-                say(&mut state.screen, Tone::Warn, why);
-            }
-        }
-        None => say(&mut state.screen, Tone::Warn, "select an HTTPRoute: a canary shares traffic between its backends"),
-    }
-}
-
-/// The two backends that the panel is about.
-pub fn pair(state: &State) -> Result<Pair, String> {
-    let key = subject(&state.screen).filter(|key| key.kind == Kind::HttpRoute).ok_or("select an HTTPRoute")?;
-    let route = state.store.get(&key).ok_or_else(|| format!("HTTPRoute {key} is gone"))?;
-    let several = || {
-        let rules = weights::rule_count(route);
-        (0..rules).find(|rule| weights::backends(route, *rule).is_ok_and(|backends| backends.len() > 1))
-    };
-    let rule = state.screen.canary.rule.or_else(several);
-    weights::pair(route, rule, None, None).map_err(|refusal| format!("{key}: {refusal}"))
-}
-
-fn next_rule(state: &mut State) {
-    let Some(key) = subject(&state.screen) else { return };
-    let Some(route) = state.store.get(&key) else { return };
-    let several: Vec<usize> = (0..weights::rule_count(route))
-        .filter(|rule| weights::backends(route, *rule).is_ok_and(|backends| backends.len() > 1))
-        .collect();
-    let now = pair(state).ok().map(|pair| pair.rule);
-    let next = several.iter().find(|rule| Some(**rule) > now).or_else(|| several.first());
-    state.screen.canary.rule = next.copied();
-    state.screen.canary.staged = None;
-}
-
-fn stage(state: &mut State, by: f64) {
-    match pair(state) {
-        Ok(pair) => {
-            let from = state.screen.canary.staged.unwrap_or_else(|| pair.percent());
-            state.screen.canary.staged = Some((from + by).clamp(0.0, 100.0));
-        }
-        Err(why) => say(&mut state.screen, Tone::Bad, why),
-    }
-}
-
-/// Whether a write may be asked for at all.
-fn may_write(state: &mut State) -> bool {
-    let why = if state.readonly {
-        "read-only: started with --readonly"
-    } else if !state.is_up() {
-        "the API is not reachable: nothing can be written now"
-    } else if state.screen.canary.sending {
-        "the last write has not been answered yet"
-    } else {
-        return true;
-    };
-    say(&mut state.screen, Tone::Warn, why);
-    false
-}
-
-fn running(state: &State, key: &ObjectKey) -> bool {
-    state.screen.canary.run.as_ref().is_some_and(|run| !run.ended && run.route == *key)
-}
-
-fn review(state: &mut State) {
-    if !may_write(state) {
-        return;
-    }
-    match state.screen.canary.staged {
-        Some(percent) => propose(state, percent, "Write weights"),
-        None => say(&mut state.screen, Tone::Muted, "nothing staged: + and - stage a step"),
-    }
-}
-
-fn propose(state: &mut State, percent: f64, title: &str) {
-    let plan = pair(state).and_then(|pair| {
-        let key = subject(&state.screen).ok_or("nothing is selected")?;
-        if running(state, &key) {
-            return Err(format!("a run steps {key} right now: s pauses it, R rolls it back"));
-        }
-        let route = state.store.get(&key).ok_or_else(|| format!("HTTPRoute {key} is gone"))?;
-        plan::weights(route, pair.rule, &pair.stable.identity(), &pair.canary.identity(), percent)
-            .map_err(|refusal| refusal.to_string())
-    });
-    match plan {
-        Ok(plan) => state.screen.dialog = Some(Dialog { title: title.to_owned(), ask: Ask::Send(Box::new(plan)) }),
-        Err(why) => say(&mut state.screen, Tone::Bad, why),
-    }
-}
-
-fn ask_start(state: &mut State) {
-    if !may_write(state) {
-        return;
-    }
-    if state.screen.canary.run.as_ref().is_some_and(|run| !run.ended) {
-        say(&mut state.screen, Tone::Warn, "a run is under way: one at a time from the console");
-        return;
-    }
-    match (pair(state), subject(&state.screen)) {
-        (Ok(pair), Some(route)) => {
-            let settings = automatic(state, &route);
-            let steps = format!(
-                "{} % points every {} s up to {} %, rolled back when more than {} fail",
-                settings.step,
-                settings.interval.as_secs(),
-                settings.max,
-                rows::percent(settings.max_error_rate)
-            );
-            let ask = Ask::Start { route, rule: pair.rule, steps };
-            state.screen.dialog = Some(Dialog { title: "Automatic canary".to_owned(), ask });
-        }
-        (Err(why), _) => say(&mut state.screen, Tone::Bad, why),
-        (_, None) => {}
-    }
-}
-
-/// What `a` runs.
-fn automatic(state: &State, route: &ObjectKey) -> Settings {
-    Settings { interval: state.interval, ..Settings::new(&route.namespace, Some(route.name.clone())) }
-}
-
-fn pause(state: &mut State) -> Vec<Effect> {
-    let Some(run) = state.screen.canary.run.as_mut().filter(|run| !run.ended) else {
-        say(&mut state.screen, Tone::Muted, "no run is under way");
-        return Vec::new();
-    };
-    run.paused = !run.paused;
-    vec![Effect::Order(if run.paused { Order::Pause } else { Order::Resume })]
-}
-
-fn rollback(state: &mut State) {
-    let Some(key) = subject(&state.screen).filter(|key| key.kind == Kind::HttpRoute) else {
-        say(&mut state.screen, Tone::Warn, "select an HTTPRoute to roll its canary back");
-        return;
-    };
-    if running(state, &key) {
-        let ask = Ask::RollbackRun { route: key };
-        state.screen.dialog = Some(Dialog { title: "Roll back".to_owned(), ask });
-    } else if may_write(state) {
-        propose(state, 0.0, "Roll back");
-    }
-}
-
-fn confirm(state: &mut State) -> Vec<Effect> {
-    let Some(dialog) = state.screen.dialog.take() else { return Vec::new() };
-    match dialog.ask {
-        Ask::Send(plan) => {
-            if !may_write(state) {
-                return Vec::new();
-            }
-            state.screen.canary.sending = true;
-            say(&mut state.screen, Tone::Muted, format!("sending: {}", plan.summary));
-            vec![Effect::Send(plan)]
-        }
-        Ask::Start { route, rule, .. } => {
-            if !may_write(state) {
-                return Vec::new();
-            }
-            let settings = Settings { rule: Some(rule.to_string()), ..automatic(state, &route) };
-            state.screen.canary.staged = None;
-            state.screen.canary.run = Some(RunView { route, transitions: Vec::new(), paused: false, ended: false });
-            vec![Effect::StartRun(Box::new(settings))]
-        }
-        Ask::RollbackRun { .. } => vec![Effect::Order(Order::Rollback)],
     }
 }

@@ -12,6 +12,7 @@ mod canary;
 mod confirm;
 mod page;
 mod table;
+mod way;
 mod widget;
 
 use ratatui::{
@@ -35,6 +36,8 @@ use crate::{
     theme::{Role, Theme},
     traffic::series::Traffic,
 };
+
+pub use page::text_of_page;
 
 pub const NEEDED: (u16, u16) = (40, 10);
 
@@ -173,14 +176,23 @@ fn draw_tabs(buffer: &mut Buffer, area: Rect, state: &State) {
         let style = if here { style.add_modifier(Modifier::UNDERLINED) } else { style };
         spans.push(Span::styled(format!("{} ", index + 1), theme.style(Role::Key)));
         spans.push(Span::styled(tab.title(), style));
+        let (store, _) = state.seen();
         let count = match tab {
-            Tab::Backends => None,
-            tab => Some(state.seen().0.count(tab.kind())),
+            Tab::Routes => Some(store.routes().count()),
+            Tab::Gateways => Some(store.count(Kind::Gateway)),
+            Tab::Findings => state.judged.is_made().then(|| state.judged.report.findings.len()),
+            Tab::Backends | Tab::Objects => None,
         };
         spans.push(Span::styled(
             count.map_or_else(|| "  ".to_owned(), |count| format!(" {count}  ")),
             theme.style(Role::Muted),
         ));
+    }
+    if state.screen.tab == Tab::Objects {
+        let style = theme.style(Role::Accent).add_modifier(Modifier::UNDERLINED);
+        let kind = state.screen.kind;
+        spans.push(Span::styled(kind.name(), style));
+        spans.push(Span::styled(format!(" {}  ", state.seen().0.count(kind)), theme.style(Role::Muted)));
     }
     let lens = &state.screen.lens;
     let namespace = lens.namespace.as_deref().unwrap_or("all");
@@ -204,7 +216,7 @@ fn message(buffer: &mut Buffer, area: Rect, state: &State) {
     if let Some(input) = &state.screen.input {
         let sign = match input.kind {
             InputKind::Command => ":",
-            InputKind::Filter => "/",
+            InputKind::Filter | InputKind::Find => "/",
         };
         buffer.set_string(area.x, area.y, sign, theme.style(Role::Key));
         let rest = Rect { x: area.x + 1, width: area.width - 1, ..area };

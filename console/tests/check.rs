@@ -14,7 +14,8 @@ use gwtop::{
         seen::{Access, CRD, Item, REFERENCE_GRANT, SERVICE, Seen},
     },
     finding::{Finding, Object, Outcome, Ran, Report, Severity},
-    migrate::{command::Read, yaml},
+    migrate::command::Read,
+    yaml,
 };
 use serde_json::{Value, json};
 

@@ -12,7 +12,7 @@ use gwtop::{
     event::{Event, Link},
     model::{key::Kind, store::Change},
     picture,
-    screen::State,
+    screen::{Judged, State},
     theme::{Role, Theme},
     traffic::{parse::parse, scrape::Scrape},
     update::{Effect, update},
@@ -94,6 +94,25 @@ fn key(code: KeyCode) -> Event {
     Event::Key(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
+/// What is left to be done after judgements have been made, as the loop makes them.
+fn done(state: &mut State, effects: Vec<Effect>) -> Vec<Effect> {
+    let mut left = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Judge(store, route) => {
+                let judged = Judged::of(&store, state.wall, route);
+                update(state, Event::Judged(Box::new(judged)));
+            }
+            Effect::Seek(seek) => {
+                let lines = gwtop::view::text_of_page(state);
+                update(state, Event::Text(seek, lines));
+            }
+            other => left.push(other),
+        }
+    }
+    left
+}
+
 fn press(state: &mut State, keys: &str) -> Vec<Effect> {
     keys.chars()
         .flat_map(|c| {
@@ -102,9 +121,16 @@ fn press(state: &mut State, keys: &str) -> Vec<Effect> {
                 '\x1b' => KeyCode::Esc,
                 c => KeyCode::Char(c),
             };
-            update(state, key(code))
+            let effects = update(state, key(code));
+            done(state, effects)
         })
         .collect()
+}
+
+/// A second goes by.
+fn tick(state: &mut State) {
+    let effects = update(state, Event::Tick);
+    assert!(done(state, effects).is_empty());
 }
 
 fn text(buffer: &Buffer) -> String {
@@ -129,9 +155,15 @@ fn every_screen_at_every_size() {
         ("canary", "/app-canary\rp+"),
         ("confirm", "/app-canary\rp+\r"),
         ("command", ":gw"),
+        ("findings", "4"),
+        ("why", "/refunds\rw"),
+        ("tree", "2t"),
+        ("endpointslices", ":endpointslices\r"),
+        ("find", "y/weight\r"),
     ] {
         for (width, height) in [(80, 24), (120, 40), (40, 10)] {
             let mut state = live();
+            tick(&mut state);
             press(&mut state, keys);
             insta::assert_snapshot!(format!("{name}-{width}x{height}"), shown(&state, width, height));
         }
@@ -162,6 +194,70 @@ fn the_states_of_no_data_differ() {
         assert!(!seen.contains(&text));
         seen.push(text);
     }
+}
+
+#[test]
+fn findings_come_without_being_asked_for_and_lead_to_the_cause() {
+    let mut state = live();
+    press(&mut state, "4");
+    assert!(shown(&state, 120, 40).contains("looking for problems"));
+    tick(&mut state);
+    let text = shown(&state, 120, 40);
+    assert!(text.contains("GWT") && text.contains("HTTPRoute payments/refunds"), "{text}");
+    press(&mut state, "/refunds\r\r");
+    let text = shown(&state, 120, 40);
+    assert!(text.contains("Why HTTPRoute payments/refunds") && text.contains("broken at its"), "{text}");
+    // What has changed is judged again while it is looked at.
+    let mended = route("payments", "refunds", json!([]), parent(["True", "True"], ["Accepted", "ResolvedRefs"], 2));
+    update(&mut state, Event::Change(Change::Apply(Kind::HttpRoute, mended)));
+    tick(&mut state);
+    assert_ne!(shown(&state, 120, 40), text);
+}
+
+#[test]
+fn a_fix_goes_to_the_clipboard() {
+    let mut state = live();
+    tick(&mut state);
+    let effects = press(&mut state, "/preview\rwc");
+    let [Effect::Copy(text)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(!text.is_empty());
+    press(&mut state, "\x1b");
+    let effects = press(&mut state, "c");
+    let [Effect::Copy(text)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(text, "staging/preview");
+}
+
+#[test]
+fn a_text_is_found_in_a_page_and_found_again() {
+    let mut state = live();
+    press(&mut state, "/app-canary\ry/weight\r");
+    let first = state.screen.pages[0].scroll;
+    assert!(shown(&state, 120, 12).contains("weight: 95"), "{}", shown(&state, 120, 12));
+    press(&mut state, "n");
+    assert!(state.screen.pages[0].scroll > first);
+    press(&mut state, "n");
+    assert_eq!(state.screen.pages[0].scroll, first, "round the end");
+    press(&mut state, "/nonsense\r");
+    assert!(shown(&state, 120, 40).contains("no nonsense on this page"));
+}
+
+#[test]
+fn any_kind_is_listed_and_themes_change_at_once() {
+    let mut state = live();
+    press(&mut state, ":endpointslices\r");
+    let text = shown(&state, 120, 40);
+    assert!(text.contains("EndpointSlice 5") && text.contains("catalog-1"), "{text}");
+    press(&mut state, ":listenersets\r");
+    assert!(shown(&state, 120, 40).contains("loading listenersets"));
+    update(&mut state, Event::Change(Change::Missing(Kind::ListenerSet)));
+    assert!(shown(&state, 120, 40).contains("does not serve listenersets"));
+    let before = state.theme.clone();
+    press(&mut state, ":theme nord\r");
+    assert!(state.theme.name == "nord" && state.theme != before);
+    press(&mut state, ":theme nonsense\r");
+    assert!(state.theme.name == "nord" && shown(&state, 120, 40).contains("no theme nonsense"));
+    press(&mut state, ":theme\r");
+    assert_eq!(state.theme.name, "solarized-dark");
 }
 
 #[test]
@@ -293,13 +389,20 @@ proptest! {
         let mut state = live();
         for ((event, choice), width, height) in events {
             match event {
-                Some(key) => { update(&mut state, Event::Key(key)); }
+                Some(key) => {
+                    let effects = update(&mut state, Event::Key(key));
+                    done(&mut state, effects);
+                }
                 None => {
                     let routes: Vec<_> = state.store.routes().map(|route| route.key.clone()).collect();
-                    let change = match (choice % 4, routes.first()) {
+                    let change = match (choice % 5, routes.first()) {
                         (0, Some(key)) => Change::Delete(key.clone()),
                         (1, _) => Change::Apply(Kind::HttpRoute, Arc::new(json!({"metadata": {"name": "odd"}, "spec": {"rules": [null, 3, {"backendRefs": [{}, []]}]}, "status": 7}))),
                         (2, _) => Change::Replace(Kind::HttpRoute, Vec::new()),
+                        (3, _) => {
+                            tick(&mut state);
+                            continue;
+                        }
                         _ => Change::Lost(Kind::Gateway, "x".to_owned()),
                     };
                     update(&mut state, Event::Change(change));

@@ -30,7 +30,8 @@ use super::{
 use crate::{
     ask::{Question, ask},
     cluster::connect::Connection,
-    migrate::{command::Read, yaml::Node},
+    migrate::command::Read,
+    yaml::Node,
 };
 
 /// Kind, plural, whether it is in namespaces.

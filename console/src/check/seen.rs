@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::probe::Probed;
 use crate::{
     finding::{Finding, Object, Severity},
-    migrate::yaml::Node,
+    yaml::Node,
 };
 
 pub const GATEWAY_API: &str = "gateway.networking.k8s.io";

@@ -1,5 +1,7 @@
 //! Everything an operator can ask for in the console.
 
+use crate::model::key::Kind;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Command {
     Quit,
@@ -10,6 +12,7 @@ pub enum Command {
     Routes,
     Gateways,
     Backends,
+    Findings,
     NextTab,
     Down,
     Up,
@@ -22,6 +25,14 @@ pub enum Command {
     Open,
     Detail,
     Yaml,
+    Why,
+    Tree,
+    /// The fix of what is seen, to the clipboard.
+    Copy,
+    Find,
+    NextMatch,
+    PreviousMatch,
+    NextTheme,
     Canary,
     AllNamespaces,
     ThisNamespace,
@@ -44,9 +55,12 @@ pub enum Command {
 
 /// Words of the command line, with their meaning.
 pub const WORDS: &[(&str, Command, &str)] = &[
-    ("routes httproutes route hr", Command::Routes, "routes"),
+    ("routes route hr", Command::Routes, "routes of every kind"),
     ("gw gateways gateway gtw", Command::Gateways, "gateways"),
-    ("be backends backend svc", Command::Backends, "backends"),
+    ("be backends backend", Command::Backends, "backends"),
+    ("findings problems", Command::Findings, "everything that is wrong, worst first"),
+    ("why", Command::Why, "why the selected route does not work"),
+    ("tree", Command::Tree, "what hangs on the selected object"),
     ("help h", Command::Help, "keys and commands"),
     ("canary", Command::Canary, "canary panel of the selected route"),
     ("yaml", Command::Yaml, "the object as YAML"),
@@ -67,11 +81,22 @@ pub fn parse(line: &str) -> Result<Word, String> {
             _ => Err(":ns takes one namespace".to_owned()),
         };
     }
+    if first == "theme" {
+        return match rest.as_slice() {
+            [] => Ok(Word::Command(Command::NextTheme)),
+            [name] => Ok(Word::Theme((*name).to_owned())),
+            _ => Err(":theme takes one name".to_owned()),
+        };
+    }
     let found = WORDS.iter().find(|(names, ..)| names.split(' ').any(|name| name == first));
     match (found, rest.is_empty()) {
         (Some((_, command, _)), true) => Ok(Word::Command(*command)),
         (Some(_), false) => Err(format!(":{first} takes nothing after it")),
-        (None, _) => Err(format!("no command :{first}; ? lists them")),
+        (None, true) => {
+            let kind = Kind::parse(first);
+            kind.map(Word::Kind).ok_or_else(|| format!("no command or kind :{first}; ? lists them"))
+        }
+        (None, false) => Err(format!("no command :{first}; ? lists them")),
     }
 }
 
@@ -79,6 +104,9 @@ pub fn parse(line: &str) -> Result<Word, String> {
 pub enum Word {
     Command(Command),
     Namespace(Option<String>),
+    /// Objects of any kind.
+    Kind(Kind),
+    Theme(String),
 }
 
 #[cfg(test)]
@@ -90,6 +118,9 @@ mod tests {
         assert_eq!(parse("gw"), Ok(Word::Command(Command::Gateways)));
         assert_eq!(parse(" ns  shop "), Ok(Word::Namespace(Some("shop".to_owned()))));
         assert_eq!(parse("ns"), Ok(Word::Namespace(None)));
+        assert_eq!(parse("svc"), Ok(Word::Kind(Kind::Service)));
+        assert_eq!(parse("listenersets"), Ok(Word::Kind(Kind::ListenerSet)));
+        assert_eq!(parse("theme nord"), Ok(Word::Theme("nord".to_owned())));
         assert!(parse("gwx").is_err_and(|said| said.contains(":gwx")));
         assert!(parse("q now").is_err());
     }

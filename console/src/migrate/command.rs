@@ -22,9 +22,12 @@ use super::{
     plan,
     prove::{Proof, prove},
     render,
+};
+use crate::{
+    cluster::connect::Connection,
+    exit::Exit,
     yaml::{self, Node},
 };
-use crate::{cluster::connect::Connection, exit::Exit};
 
 pub mod live;
 pub mod watch;

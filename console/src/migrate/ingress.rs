@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    annotation::PREFIX,
-    yaml::{Data, Node, join},
-};
+use super::annotation::PREFIX;
+use crate::yaml::{Data, Node, join};
 
 /// An object of the input and where it stands.
 #[derive(Debug, Clone)]

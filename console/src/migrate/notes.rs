@@ -125,9 +125,9 @@ pub fn annotate(all: &mut Conversion<'_>, at: usize) {
 
 /// Annotations of other tools that watch Ingresses.
 fn foreign(ingress: &super::ingress::Ingress, notes: &mut super::report::Notes) {
-    let fields = ingress.node.at(&["metadata", "annotations"]).map(super::yaml::Node::fields).unwrap_or_default();
+    let fields = ingress.node.at(&["metadata", "annotations"]).map(crate::yaml::Node::fields).unwrap_or_default();
     for (name, ..) in fields {
-        let field = super::yaml::join("metadata.annotations", name);
+        let field = crate::yaml::join("metadata.annotations", name);
         let group = name.split('/').next().unwrap_or_default();
         let note = if group == "cert-manager.io" || group == "acme.cert-manager.io" || name == "kubernetes.io/tls-acme"
         {

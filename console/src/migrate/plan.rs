@@ -26,7 +26,7 @@ pub fn markdown(migration: &Migration, manifests: &str) -> String {
         if !namespaces.contains(&ingress.namespace.as_str()) {
             namespaces.push(&ingress.namespace);
         }
-        let fields = ingress.node.at(&["metadata", "annotations"]).map(super::yaml::Node::fields).unwrap_or_default();
+        let fields = ingress.node.at(&["metadata", "annotations"]).map(crate::yaml::Node::fields).unwrap_or_default();
         if fields.iter().any(|(name, ..)| name.contains("cert-manager.io/") || name == "kubernetes.io/tls-acme") {
             certificates.push(ingress.key());
         }

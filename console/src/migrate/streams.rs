@@ -4,8 +4,8 @@ use super::{
     ingress::{Input, Source},
     nginx::Settings,
     report::{Entry, Note, Outcome},
-    yaml::{Node, join},
 };
+use crate::yaml::{Node, join};
 
 #[derive(Debug, Clone)]
 pub struct Stream {

@@ -14,6 +14,7 @@ use crate::{
         store::Store,
     },
     print,
+    rows::objects,
     triage::Triage,
 };
 
@@ -33,7 +34,7 @@ pub fn answer(store: &Store, now: Timestamp, key: &ObjectKey, events: &[Event]) 
     field("Annotations", &pairs(object, "/metadata/annotations"));
     field("Generation", &generation(object).to_string());
     field("Age", &age(created(object), now));
-    field("Health", &get::health(&get::verdict(key, store)));
+    field("Health", &get::health(objects::verdict(key, store).as_ref()));
     if let Some(spec) = object.get("spec") {
         text += &format!("Spec:\n{}", indented(&yaml(spec)));
     }

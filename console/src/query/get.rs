@@ -11,10 +11,9 @@ use crate::{
         json::created,
         key::{Kind, ObjectKey},
         store::{Feed, Store},
-        topology::Route,
     },
     print,
-    rows::{percent, routes},
+    rows::objects::{self, verdict},
 };
 
 /// What `get` is asked for: a kind, `KIND/NAME`, or a kind and names.
@@ -99,7 +98,7 @@ fn table(
     namespaces: bool,
     wide: bool,
 ) -> String {
-    let (own, more) = columns(kind);
+    let (own, more) = objects::facts(kind);
     let mut header = Vec::new();
     if namespaces && kind.namespaced() {
         header.push("NAMESPACE");
@@ -117,8 +116,8 @@ fn table(
             if namespaces && kind.namespaced() {
                 row.push(key.namespace.clone());
             }
-            row.extend([key.name.clone(), health(&verdict(key, store))]);
-            let (own, more) = cells(key, store, now);
+            row.extend([key.name.clone(), health(verdict(key, store).as_ref())]);
+            let (own, more) = objects::facts_of(key, store, now);
             row.extend(own);
             if wide {
                 row.extend(more);
@@ -130,7 +129,7 @@ fn table(
     print::table(&header, &rows)
 }
 
-pub(super) fn health(verdict: &Option<Verdict>) -> String {
+pub(super) fn health(verdict: Option<&Verdict>) -> String {
     match verdict {
         None => "-".to_owned(),
         Some(verdict) => {
@@ -145,117 +144,4 @@ pub(super) fn health(verdict: &Option<Verdict>) -> String {
             format!("{glyph} {word}")
         }
     }
-}
-
-/// None for kinds that nobody gives a status.
-pub(super) fn verdict(key: &ObjectKey, store: &Store) -> Option<Verdict> {
-    match key.kind {
-        Kind::GatewayClass => store.class(&key.name).map(|one| one.verdict()),
-        Kind::Gateway => store.gateway(key).map(|one| one.verdict()),
-        Kind::ListenerSet => store.listener_set(key).map(|one| one.verdict()),
-        kind if kind.is_route() => store.route(key).map(|route| routes::verdict(route, store)),
-        kind if kind.is_policy() => store.policy(key).map(|one| one.verdict()),
-        Kind::Service => store.ready(&key.namespace, &key.name).map(|(ready, total)| match (ready, total) {
-            (0, _) => Verdict::new(Health::Broken, "NoEndpoints"),
-            (ready, total) if ready < total => Verdict::new(Health::Degraded, "NotAllReady"),
-            _ => Verdict::new(Health::Ok, ""),
-        }),
-        _ => None,
-    }
-}
-
-/// Columns of a kind: always, and with `-o wide`.
-fn columns(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
-    match kind {
-        Kind::GatewayClass => (&["CONTROLLER"], &[]),
-        Kind::Gateway => (&["CLASS", "ADDRESS", "ROUTES"], &["LISTENERS"]),
-        Kind::ListenerSet => (&["PARENT", "ROUTES"], &["LISTENERS"]),
-        Kind::Service => (&["READY"], &["PORTS"]),
-        Kind::Secret => (&["DAYS-LEFT"], &["NAMES"]),
-        kind if kind.is_route() => (&["HOSTNAMES", "PARENTS"], &["BACKENDS"]),
-        kind if kind.is_policy() => (&["TARGETS"], &[]),
-        _ => (&[], &[]),
-    }
-}
-
-fn cells(key: &ObjectKey, store: &Store, now: Timestamp) -> (Vec<String>, Vec<String>) {
-    let listeners = |all: &[crate::model::topology::Listener]| {
-        let attached: Vec<u64> = all.iter().filter_map(|one| one.attached).collect();
-        let routes = if attached.is_empty() { "-".to_owned() } else { attached.iter().sum::<u64>().to_string() };
-        let told: Vec<_> = all.iter().map(|one| format!("{}:{}/{}", one.name, one.port, one.protocol)).collect();
-        (routes, told.join(","))
-    };
-    match key.kind {
-        Kind::GatewayClass => {
-            (vec![store.class(&key.name).map(|one| one.controller.clone()).unwrap_or_default()], Vec::new())
-        }
-        Kind::Gateway => match store.gateway(key) {
-            Some(one) => {
-                let (routes, listeners) = listeners(&one.listeners);
-                let address = one.addresses.first().cloned().unwrap_or_else(|| "-".to_owned());
-                (vec![one.class.clone(), address, routes], vec![listeners])
-            }
-            None => Default::default(),
-        },
-        Kind::ListenerSet => match store.listener_set(key) {
-            Some(one) => {
-                let (routes, listeners) = listeners(&one.listeners);
-                (vec![one.parent.to_string(), routes], vec![listeners])
-            }
-            None => Default::default(),
-        },
-        Kind::Service => {
-            let ready = store.ready(&key.namespace, &key.name);
-            let ready = ready.map_or_else(|| "-".to_owned(), |(ready, total)| format!("{ready}/{total}"));
-            let ports = store.service(&key.namespace, &key.name).map(|one| {
-                one.ports.iter().map(|port| format!("{}/{}", port.port, port.protocol)).collect::<Vec<_>>().join(",")
-            });
-            (vec![ready], vec![ports.unwrap_or_default()])
-        }
-        Kind::Secret => {
-            let certificate =
-                store.secret(&key.namespace, &key.name).and_then(|one| one.certificate.as_ref()?.as_ref().ok());
-            let left = certificate.map_or_else(
-                || "-".to_owned(),
-                |one| one.days_left(now).map_or_else(|| "-".to_owned(), |days| days.to_string()),
-            );
-            (vec![left], vec![certificate.map(|one| one.names.join(",")).unwrap_or_default()])
-        }
-        kind if kind.is_route() => match store.route(key) {
-            Some(route) => (vec![hosts(route), parents(route)], vec![backends(route)]),
-            None => Default::default(),
-        },
-        kind if kind.is_policy() => {
-            let targets = store.policy(key).map(|one| {
-                one.targets
-                    .iter()
-                    .map(|target| format!("{}/{}", target.of.kind, target.of.name))
-                    .collect::<Vec<_>>()
-                    .join(",")
-            });
-            (vec![targets.unwrap_or_default()], Vec::new())
-        }
-        _ => Default::default(),
-    }
-}
-
-pub(super) fn hosts(route: &Route) -> String {
-    if route.hostnames.is_empty() { "*".to_owned() } else { route.hostnames.join(",") }
-}
-
-fn parents(route: &Route) -> String {
-    let mut all: Vec<String> = route.parents.iter().map(crate::model::topology::Parent::label).collect();
-    all.dedup();
-    all.join(",")
-}
-
-fn backends(route: &Route) -> String {
-    let of_rule = |rule: &crate::model::topology::Rule| {
-        let all: Vec<_> =
-            rule.backends.iter().map(|one| format!("{}:{} {}", one.name, one.port, percent(one.share))).collect();
-        all.join(" + ")
-    };
-    let mut all: Vec<String> = route.rules.iter().map(of_rule).filter(|text| !text.is_empty()).collect();
-    all.dedup();
-    all.join(", ")
 }

@@ -45,7 +45,7 @@ pub async fn run(connection: &Connection, urls: Vec<String>, tab: Tab, scope: &S
         let columns = rows::columns(tab);
         let table: Vec<Vec<String>> = listed
             .iter()
-            .map(|row| rows::cells(tab, row, &store, &traffic).iter().filter_map(text).collect())
+            .map(|row| rows::cells_of(tab, row, &store, &traffic).iter().filter_map(text).collect())
             .collect();
         let titles: Vec<&str> = columns.iter().map(|column| column.title).filter(|title| *title != "TRAFFIC").collect();
         let objects = || -> Vec<Value> { listed.iter().map(|row| figures(&row.key, &traffic)).collect() };
@@ -57,7 +57,7 @@ pub async fn run(connection: &Connection, urls: Vec<String>, tab: Tab, scope: &S
             Output::Name => listed
                 .iter()
                 .map(|row| match &row.key {
-                    RowKey::Object(key) => super::reference(key) + "\n",
+                    RowKey::Object(key) | RowKey::Finding(_, key) => super::reference(key) + "\n",
                     RowKey::Arm(arm) => format!("service/{}\n", arm.backend),
                 })
                 .collect(),
@@ -77,6 +77,7 @@ fn figures(key: &RowKey, traffic: &Traffic) -> Value {
             let rates = if key.kind == Kind::Gateway { traffic.gateway(key) } else { traffic.route(key) };
             (json!({"kind": key.kind.name(), "namespace": key.namespace, "name": key.name}), rates)
         }
+        RowKey::Finding(..) => (json!({}), None),
         RowKey::Arm(arm) => (
             json!({"kind": "Service", "namespace": arm.backend_namespace, "name": arm.backend, "port": arm.backend_port,
                 "route": arm.route.to_string(), "rule": arm.rule}),
@@ -95,7 +96,7 @@ fn figures(key: &RowKey, traffic: &Traffic) -> Value {
 fn text(cell: &Cell) -> Option<String> {
     match cell {
         Cell::Text(text, _) => Some(if text.is_empty() { "-".to_owned() } else { text.clone() }),
-        Cell::Status(verdict) => Some(super::get::health(&Some(verdict.clone()))),
+        Cell::Status(verdict) => Some(super::get::health(Some(verdict))),
         Cell::Spark(_) => None,
     }
 }

@@ -1,11 +1,13 @@
 //! One object told from top to bottom: what hangs where, what its controllers say, what it does.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
-use super::{Cell, age, backends, errors, latency, percent, routes, rps};
+use super::{Cell, age, backends, errors, latency, objects, percent, routes, rps};
 use crate::{
     model::{
         health::{Condition, Health, judge},
+        json::{created, generation},
         key::{Kind, ObjectKey},
         store::Store,
         topology::{Gateway, Route},
@@ -20,7 +22,8 @@ pub type Line = Vec<Cell>;
 pub fn lines(key: &ObjectKey, store: &Store, traffic: &Traffic, now: Timestamp) -> Vec<Line> {
     match key.kind {
         Kind::Gateway => store.gateway(key).map(|gateway| of_gateway(gateway, traffic, now)),
-        _ => store.route(key).map(|route| of_route(route, store, traffic, now)),
+        kind if kind.is_route() => store.route(key).map(|route| of_route(route, store, traffic, now)),
+        _ => store.get(key).map(|object| of_any(key, object, store, now)),
     }
     .unwrap_or_else(|| vec![vec![text(format!("{} {key} is gone", key.kind.name()), Tone::Warn)]])
 }
@@ -35,6 +38,43 @@ fn heading(title: impl Into<String>) -> Line {
 
 fn field(name: &str, value: String) -> Line {
     vec![text(format!("{name:<11}"), Tone::Muted), text(value, Tone::Plain)]
+}
+
+fn of_any(key: &ObjectKey, object: &Value, store: &Store, now: Timestamp) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(verdict) = objects::verdict(key, store) {
+        lines.push(vec![text(format!("{:<11}", "Status"), Tone::Muted), Cell::Status(verdict)]);
+    }
+    let generation = generation(object);
+    lines.push(field("Generation", format!("{generation}   age {}", since(created(object), now))));
+    let ((titles, more_titles), (facts, more)) = (objects::facts(key.kind), objects::facts_of(key, store, now));
+    for (title, fact) in titles.iter().chain(more_titles).zip(facts.into_iter().chain(more)) {
+        lines.push(field(&title.to_lowercase(), fact));
+    }
+    let of_object = Condition::all(object.get("status"));
+    let listeners = store.listeners(key).map(|(listeners, _)| listeners).unwrap_or_default();
+    let of_listeners = listeners.iter().map(|one| (format!("Listener {}", one.name), one.conditions.clone()));
+    for (title, all) in [("Conditions".to_owned(), of_object)].into_iter().chain(of_listeners) {
+        if !all.is_empty() {
+            lines.extend([Vec::new(), heading(title)]);
+            conditions(&all, generation, now, &mut lines);
+        }
+    }
+    let users: Vec<_> = store
+        .routes()
+        .filter(|route| {
+            let mut backends = route.rules.iter().flat_map(|rule| rule.backends.iter().chain(&rule.mirrors));
+            backends
+                .any(|one| (&*one.kind, &*one.namespace, &*one.name) == (key.kind.name(), &*key.namespace, &*key.name))
+        })
+        .collect();
+    if !users.is_empty() {
+        lines.extend([Vec::new(), heading("Used by")]);
+        let users =
+            users.iter().map(|route| vec![text(format!("  {} {}", route.key.kind.name(), route.key), Tone::Plain)]);
+        lines.extend(users);
+    }
+    lines
 }
 
 fn of_route(route: &Route, store: &Store, traffic: &Traffic, now: Timestamp) -> Vec<Line> {

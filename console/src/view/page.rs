@@ -3,9 +3,12 @@
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
+    style::Style,
     text::{Line, Span},
 };
+use unicode_width::UnicodeWidthChar as _;
 
+use super::way;
 use crate::{
     intent::{
         command::WORDS,
@@ -19,22 +22,84 @@ use crate::{
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
     let Some(page) = state.screen.pages.last() else { return };
-    let (title, lines) = match &page.view {
-        View::Detail(key) => (format!("{} {key}", key.kind.name()), of_detail(key, state)),
-        View::Yaml(key) => (format!("{} {key} as YAML", key.kind.name()), yaml(key, state)),
-        View::Canary(_) | View::Help => ("Keys and commands".to_owned(), help(state)),
-    };
+    let (title, lines) = content(&page.view, state, usize::from(area.width.saturating_sub(3)));
     let inner = frame(buffer, area, &title, state);
     let height = usize::from(inner.height);
     let first = page.scroll.min(lines.len().saturating_sub(height));
+    let needle = page.find.to_lowercase();
     for (place, line) in lines.iter().skip(first).take(height).enumerate() {
-        buffer.set_line(inner.x, inner.y + place as u16, line, inner.width);
+        let y = inner.y + place as u16;
+        buffer.set_line(inner.x, y, line, inner.width);
+        if !needle.is_empty() && line.to_string().to_lowercase().contains(&needle) {
+            buffer.set_style(Rect { y, height: 1, ..inner }, state.theme.style(Role::Selection));
+        }
     }
     if lines.len() > height {
         let text = format!(" {}-{} of {} ", first + 1, (first + height).min(lines.len()), lines.len());
         let x = area.right().saturating_sub(text.len() as u16 + 2);
         buffer.set_string(x, area.y, text, state.theme.style(Role::Muted));
     }
+}
+
+fn content(view: &View, state: &State, width: usize) -> (String, Vec<Line<'static>>) {
+    match view {
+        View::Detail(key) => (format!("{} {key}", key.kind.name()), of_detail(key, state)),
+        View::Yaml(key) => (format!("{} {key} as YAML", key.kind.name()), yaml(key, state)),
+        View::Why(key) => (format!("Why {} {key}", key.kind.name()), wrapped(way::lines(key, state), width)),
+        View::Tree(key) => (format!("What hangs on {} {key}", key.kind.name()), way::tree(key, state)),
+        View::Canary(_) | View::Help => ("Keys and commands".to_owned(), help(state)),
+    }
+}
+
+/// The page's lines, for what looks for a text in them.
+pub fn text_of_page(state: &State) -> Vec<String> {
+    let Some(page) = state.screen.pages.last() else { return Vec::new() };
+    content(&page.view, state, usize::from(state.screen.width.saturating_sub(3)))
+        .1
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// Lines that are too long go on below, indented: what is cut off might be the fix.
+fn wrapped(lines: Vec<Line<'static>>, width: usize) -> Vec<Line<'static>> {
+    let indent = (width / 8).min(8);
+    let mut all = Vec::with_capacity(lines.len());
+    for line in lines {
+        if line.width() <= width || width < 20 {
+            all.push(line);
+            continue;
+        }
+        let mut row: Vec<(char, Style)> = Vec::new();
+        let mut used = 0;
+        for (c, style) in line.spans.iter().flat_map(|span| span.content.chars().map(|c| (c, span.style))) {
+            let own = c.width().unwrap_or(0);
+            if used + own > width {
+                // At the last blank, unless that would leave next to nothing in the row.
+                let blank = row.iter().rposition(|(c, _)| *c == ' ').filter(|at| *at > width / 2);
+                let rest = row.split_off(blank.map_or(row.len(), |at| at + 1));
+                all.push(joined(&row));
+                row = vec![(' ', Style::new()); indent];
+                row.extend(rest);
+                used = row.iter().map(|(c, _)| c.width().unwrap_or(0)).sum();
+            }
+            row.push((c, style));
+            used += own;
+        }
+        all.push(joined(&row));
+    }
+    all
+}
+
+fn joined(row: &[(char, Style)]) -> Line<'static> {
+    let mut spans: Vec<Span<'static>> = Vec::new();
+    for (c, style) in row {
+        match spans.last_mut() {
+            Some(last) if last.style == *style => last.content.to_mut().push(*c),
+            _ => spans.push(Span::styled(c.to_string(), *style)),
+        }
+    }
+    Line::from(spans)
 }
 
 /// A rule with a title on top; the inside.
@@ -96,6 +161,8 @@ fn help(state: &State) -> Vec<Line<'static>> {
         lines.push(Line::default());
     }
     lines.push(Line::styled("Commands, after :", theme.style(Role::Accent)));
+    lines.push(entry("KIND".to_owned(), "objects of any kind: svc, lset, refgrant, policies, ...", Role::Text));
+    lines.push(entry("theme NAME".to_owned(), "another theme; the next one without a name", Role::Text));
     lines.push(entry("ns NAME".to_owned(), "that namespace only; all namespaces without a name", Role::Text));
     for (names, _, help) in WORDS {
         lines.push(entry(names.split(' ').next().unwrap_or_default().to_owned(), help, Role::Text));

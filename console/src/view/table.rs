@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::{
     model::store::Feed,
     rows::{self, Column},
-    screen::State,
+    screen::{State, Tab},
     theme::Role,
 };
 
@@ -41,10 +41,9 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
     let chosen = state.screen.selection().and_then(|key| rows.iter().position(|row| row.key == *key));
     let first = chosen.map_or(0, |chosen| (chosen + 1).saturating_sub(height.max(1) - usize::from(height > 4)));
     let first = first.min(rows.len().saturating_sub(height));
-    let (store, traffic) = state.seen();
     for (line, (index, row)) in rows.iter().enumerate().skip(first).take(height).enumerate() {
         let y = area.y + 1 + u16::try_from(line).unwrap_or(0);
-        let cells = rows::cells(tab, row, store, traffic);
+        let cells = rows::cells(state, row);
         for (column, x, width) in &fitted {
             let Some(cell) = cells.get(*column) else { continue };
             let span = super::cell(cell, usize::from(*width), theme, state.ascii);
@@ -61,7 +60,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
 
 /// Loading, empty, forbidden, missing and lost are different, and so is all filtered away.
 fn nothing(state: &State) -> (String, Role) {
-    let kind = state.screen.tab.kind();
+    let kind = state.screen.shown();
     let plural = kind.plural();
     let lens = &state.screen.lens;
     if !state.is_up() && *state.store.feed(kind) == Feed::Loading {
@@ -70,13 +69,20 @@ fn nothing(state: &State) -> (String, Role) {
     match state.seen().0.feed(kind) {
         Feed::Loading => (format!("loading {plural}"), Role::Unknown),
         Feed::Forbidden => (format!("forbidden: this user may not list {plural}"), Role::Bad),
+        Feed::Missing if state.screen.tab == Tab::Objects => {
+            (format!("this cluster does not serve {plural}"), Role::Warn)
+        }
         Feed::Missing => {
             ("this cluster does not serve the Gateway API: its CRDs are not installed".to_owned(), Role::Warn)
         }
         Feed::Lost(why) => (format!("{plural} cannot be read: {why}"), Role::Bad),
+        Feed::Live if state.screen.tab == Tab::Findings && !state.judged.is_made() => {
+            ("looking for problems".to_owned(), Role::Unknown)
+        }
         Feed::Live if lens.filter.is_some() || lens.faults || lens.namespace.is_some() => {
             (format!("no {plural} match: Esc clears the filter, 0 shows all namespaces"), Role::Muted)
         }
+        Feed::Live if state.screen.tab == Tab::Findings => ("nothing is wrong".to_owned(), Role::Ok),
         Feed::Live => (format!("no {plural} in this cluster"), Role::Muted),
     }
 }
