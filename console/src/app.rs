@@ -25,7 +25,7 @@ use crate::{
     canary::{self, Order},
     cluster::{
         connect::{ConnectError, Connection, ping},
-        send::send,
+        send::{FIELD_MANAGER, rehearse, send},
         watch,
     },
     event::{Event, Link},
@@ -173,6 +173,15 @@ pub async fn run(options: AppOptions) -> Result<Exit> {
                         tokio::spawn(async move {
                             let outcome = send(&connection, &plan).await;
                             let _ = events.send(Event::Outcome(plan, outcome)).await;
+                        });
+                    }
+                    Effect::Rehearse(plan) => {
+                        let Some(connection) = connection.clone() else { continue };
+                        let events = events.clone();
+                        tokio::spawn(async move {
+                            let outcome = rehearse(&connection, &plan.target, FIELD_MANAGER, &plan.patch).await;
+                            let outcome = outcome.map_err(|failure| failure.to_string());
+                            let _ = events.send(Event::Rehearsed(plan, outcome)).await;
                         });
                     }
                     Effect::Judge(store, route) => {

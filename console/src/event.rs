@@ -21,6 +21,8 @@ pub enum Event {
     /// The run's last word has been said.
     RunEnded,
     Judged(Box<Judged>),
+    /// What the API makes of a plan, without having stored it.
+    Rehearsed(Box<Plan>, Result<(), String>),
     /// The lines of the page that is open.
     Text(Seek, Vec<String>),
 }

@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use regex::Regex;
+use serde_json::Value;
 use tui_textarea::TextArea;
 
 use crate::{
@@ -93,6 +94,9 @@ pub struct Screen {
     pub lens: Lens,
     pub input: Option<Input>,
     pub dialog: Option<Dialog>,
+    pub editor: Option<Editor>,
+    /// What was written from here and not taken back, the last one last.
+    pub written: Vec<Plan>,
     pub message: Option<Message>,
     pub canary: Canary,
     /// Rows that fit, for paging.
@@ -161,6 +165,7 @@ pub enum View {
     Why(ObjectKey),
     /// What hangs on it.
     Tree(ObjectKey),
+    Edit(ObjectKey),
     Canary(ObjectKey),
     Help,
 }
@@ -206,6 +211,18 @@ impl Filter {
     }
 }
 
+/// The text of an object while it is edited, and the object that it was made from.
+#[derive(Debug)]
+pub struct Editor {
+    pub key: ObjectKey,
+    pub object: Arc<Value>,
+    pub area: TextArea<'static>,
+    /// Leaving was asked for once.
+    pub leaving: bool,
+    /// The API has been asked what it makes of the text.
+    pub busy: bool,
+}
+
 #[derive(Debug)]
 pub struct Input {
     pub kind: InputKind,
@@ -223,6 +240,9 @@ pub enum InputKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dialog {
     pub title: String,
+    /// The name that has to be typed.
+    pub guard: Option<String>,
+    pub typed: String,
     pub ask: Ask,
 }
 
@@ -279,6 +299,8 @@ impl State {
             lens: Lens::default(),
             input: None,
             dialog: None,
+            editor: None,
+            written: Vec::new(),
             message: None,
             canary: Canary::default(),
             height: 20,
@@ -311,6 +333,12 @@ impl State {
         self.frozen.as_deref().map_or((&self.store, &self.traffic), |(store, traffic)| (store, traffic))
     }
 
+    /// A context is marked by a word of its name.
+    pub fn is_production(&self) -> bool {
+        let mut words = self.context.split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| matches!(word.to_ascii_lowercase().as_str(), "prod" | "production"))
+    }
+
     pub fn is_up(&self) -> bool {
         matches!(self.link, Link::Up { .. })
     }
@@ -334,6 +362,7 @@ impl Screen {
         match (&self.dialog, self.view()) {
             (Some(_), _) => Mode::Confirm,
             (None, Some(View::Canary(_))) => Mode::Canary,
+            (None, Some(View::Edit(_))) => Mode::Edit,
             (None, Some(_)) => Mode::Page,
             (None, None) => Mode::List,
         }

@@ -1,6 +1,6 @@
 //! Folds events into the state and says what is to be done. Pure: no I/O, no clock.
 
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_textarea::TextArea;
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod canary;
+mod edit;
 
 pub use canary::pair;
 use canary::{ask_start, confirm, next_rule, open_canary, pause, review, rollback, stage};
@@ -35,6 +36,8 @@ const TRANSITIONS: usize = 200;
 pub enum Effect {
     Quit,
     Send(Box<Plan>),
+    /// A dry run; nothing is stored.
+    Rehearse(Box<Plan>),
     StartRun(Box<Settings>),
     Order(Order),
     /// Triage of the store as it is, and of the way of a route.
@@ -56,12 +59,15 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     match event {
         Event::Key(key) => return on_key(state, key),
         Event::Paste(text) => {
-            if let Some(input) = &mut state.screen.input {
+            if let (Mode::Edit, Some(editor)) = (state.screen.mode(), &mut state.screen.editor) {
+                editor.area.insert_str(text);
+            } else if let Some(input) = &mut state.screen.input {
                 input.area.insert_str(text.lines().next().unwrap_or_default());
                 follow_filter(&mut state.screen);
             }
         }
         Event::Tick => return judge(state, false),
+        Event::Rehearsed(plan, outcome) => edit::rehearsed(state, plan, outcome),
         Event::Text(seek, lines) => matched(state, seek, &lines),
         Event::Judged(judged) => {
             state.judging = false;
@@ -83,6 +89,13 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             let (tone, text) = match outcome {
                 Outcome::Applied { .. } => {
                     state.screen.canary.staged = None;
+                    let undone = state.screen.written.last().is_some_and(|last| last.inverse == plan.patch);
+                    if undone {
+                        state.screen.written.pop();
+                    } else {
+                        state.screen.written.push((*plan).clone());
+                    }
+                    edit::close(state);
                     (Tone::Good, format!("done: {}", plan.summary))
                 }
                 Outcome::Conflict(why) => {
@@ -151,6 +164,25 @@ fn on_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
         return typed(state, key);
     }
     let mode = state.screen.mode();
+    if mode == Mode::Edit {
+        return edit::typed(state, key);
+    }
+    if let Some(dialog) = state.screen.dialog.as_mut().filter(|dialog| dialog.guard.is_some()) {
+        match key.code {
+            KeyCode::Char(c) if !key.modifiers.contains(KeyModifiers::CONTROL) => dialog.typed.push(c),
+            KeyCode::Backspace => {
+                dialog.typed.pop();
+            }
+            KeyCode::Esc => return run(state, Command::Cancel),
+            KeyCode::Enter if dialog.guard.as_ref() == Some(&dialog.typed) => return run(state, Command::Confirm),
+            KeyCode::Enter => {
+                let text = format!("type {} to go on; Esc cancels", dialog.guard.as_deref().unwrap_or_default());
+                say(&mut state.screen, Tone::Warn, text);
+            }
+            _ => {}
+        }
+        return Vec::new();
+    }
     let Some(command) = keymap::find(mode, &name) else {
         if mode != Mode::Confirm {
             say(&mut state.screen, Tone::Muted, format!("{name} does nothing here; ? lists the keys"));
@@ -253,6 +285,8 @@ fn run(state: &mut State, command: Command) -> Vec<Effect> {
         Command::Open | Command::Detail => open(state, View::Detail),
         Command::Yaml => open(state, View::Yaml),
         Command::Why => return why(state),
+        Command::Edit => edit::open(state),
+        Command::Undo => edit::undo(state),
         Command::Tree => open(state, View::Tree),
         Command::Copy => return copy(state),
         Command::Find => open_input(&mut state.screen, InputKind::Find),
@@ -432,7 +466,12 @@ fn travel(state: &mut State, by: isize) {
 /// The object in question: of the page if there is one, else of the selected row.
 fn subject(screen: &Screen) -> Option<ObjectKey> {
     let of_page = screen.pages.iter().rev().find_map(|page| match &page.view {
-        View::Detail(key) | View::Yaml(key) | View::Why(key) | View::Tree(key) | View::Canary(key) => Some(key.clone()),
+        View::Detail(key)
+        | View::Yaml(key)
+        | View::Why(key)
+        | View::Tree(key)
+        | View::Edit(key)
+        | View::Canary(key) => Some(key.clone()),
         View::Help => None,
     });
     of_page.or_else(|| screen.selection().map(|key| key.object().clone()))

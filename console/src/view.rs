@@ -10,6 +10,7 @@
 
 mod canary;
 mod confirm;
+mod edit;
 mod page;
 mod table;
 mod way;
@@ -69,6 +70,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
     match state.screen.view() {
         None => table::draw(buffer, body, state),
         Some(View::Canary(key)) => canary::draw(buffer, body, key, state),
+        Some(View::Edit(_)) => edit::draw(buffer, body, state),
         Some(_) => page::draw(buffer, body, state),
     }
     // What may be out of date must not look fresh.

@@ -9,6 +9,7 @@ use std::{
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use gwtop::{
+    cluster::send::Outcome,
     event::{Event, Link},
     model::{key::Kind, store::Change},
     picture,
@@ -160,6 +161,7 @@ fn every_screen_at_every_size() {
         ("tree", "2t"),
         ("endpointslices", ":endpointslices\r"),
         ("find", "y/weight\r"),
+        ("edit", "/app-canary\re"),
     ] {
         for (width, height) in [(80, 24), (120, 40), (40, 10)] {
             let mut state = live();
@@ -303,13 +305,82 @@ fn a_write_needs_a_confirmation_and_carries_its_tests() {
         "{asked}"
     );
     assert!(press(&mut state, "\x1b").is_empty());
-    let effects = press(&mut state, "\ry");
+    // In a context that is called production a slip of the finger is not enough.
+    assert!(press(&mut state, "\ry\r").is_empty());
+    assert!(shown(&state, 120, 40).contains("type app-canary"));
+    let effects = press(&mut state, "\x1b\rapp-canary\r");
     let [Effect::Send(plan)] = effects.as_slice() else { panic!("{effects:?}") };
     let mut object = state.store.get(&plan.target).unwrap().as_ref().clone();
     json_patch::patch(&mut object, &plan.patch).unwrap();
     assert_eq!(object.pointer("/spec/rules/0/backendRefs/1/weight"), Some(&json!(10)));
     // Rows change only when the watch confirms.
     assert!(shown(&state, 120, 40).contains("sending"));
+}
+
+/// Types into the editor: `from` becomes `to` on the line that has it.
+fn retype(state: &mut State, from: &str, to: &str) {
+    let editor = state.screen.editor.as_mut().unwrap();
+    let text = editor.area.lines().join("\n");
+    assert!(text.contains(from), "{text}");
+    editor.area = tui_textarea::TextArea::new(text.replace(from, to).lines().map(str::to_owned).collect());
+}
+
+fn save(state: &mut State) -> Vec<Effect> {
+    update(state, Event::Key(KeyEvent::new(KeyCode::Char('s'), KeyModifiers::CONTROL)))
+}
+
+#[test]
+fn an_edit_is_rehearsed_shown_written_and_taken_back() {
+    let mut state = live();
+    state.context = "staging".to_owned();
+    press(&mut state, "/app-canary\re");
+    let text = shown(&state, 120, 40);
+    assert!(text.contains("Edit HTTPRoute my-app/app-canary") && !text.contains("status:"), "{text}");
+    // What cannot be meant is told on its line before the API is asked.
+    retype(&mut state, "name: app-canary", "name: other");
+    assert!(save(&mut state).is_empty());
+    assert!(shown(&state, 120, 40).contains("metadata.name"), "{}", shown(&state, 120, 40));
+    retype(&mut state, "name: other", "name: app-canary");
+    retype(&mut state, "weight: 95", "weight: 60");
+    let mut effects = save(&mut state);
+    let Some(Effect::Rehearse(plan)) = effects.pop() else { panic!("{effects:?}") };
+    let refused =
+        "HTTPRoute \"app-canary\" is invalid: spec.rules[0].backendRefs[0].weight: Invalid value: 60".to_owned();
+    update(&mut state, Event::Rehearsed(plan.clone(), Err(refused)));
+    let row = state.screen.editor.as_ref().unwrap().area.cursor().0;
+    assert!(state.screen.editor.as_ref().unwrap().area.lines()[row].contains("weight: 60"));
+    assert!(state.screen.dialog.is_none());
+    update(&mut state, Event::Rehearsed(plan, Ok(())));
+    let text = shown(&state, 120, 40);
+    assert!(text.contains("weight: 95") && text.contains("weight: 60"), "{text}");
+    let mut effects = press(&mut state, "y");
+    let Some(Effect::Send(plan)) = effects.pop() else { panic!("{effects:?}") };
+    let mut object = state.store.get(&plan.target).unwrap().as_ref().clone();
+    json_patch::patch(&mut object, &plan.patch).unwrap();
+    let applied = Outcome::Applied { resource_version: "2".to_owned(), object: object.clone() };
+    update(&mut state, Event::Outcome(plan, applied));
+    assert!(state.screen.editor.is_none() && shown(&state, 120, 40).contains("done:"));
+    // And back, while what was written still stands.
+    let mut effects = press(&mut state, "uy");
+    let Some(Effect::Send(plan)) = effects.pop() else { panic!("{effects:?}") };
+    json_patch::patch(&mut object, &plan.patch).unwrap();
+    assert_eq!(&object, state.store.get(&plan.target).unwrap().as_ref());
+    update(&mut state, Event::Outcome(plan, Outcome::Applied { resource_version: "3".to_owned(), object }));
+    assert!(press(&mut state, "u").is_empty() && state.screen.dialog.is_none());
+}
+
+#[test]
+fn changes_are_not_thrown_away_by_one_key() {
+    let mut state = live();
+    press(&mut state, "/app-canary\re");
+    press(&mut state, "x\x1b");
+    assert!(state.screen.editor.is_some());
+    press(&mut state, "\x1b");
+    assert!(state.screen.editor.is_none());
+    let mut state = live();
+    state.readonly = true;
+    press(&mut state, "e");
+    assert!(state.screen.editor.is_none() && shown(&state, 120, 40).contains("read-only"));
 }
 
 #[test]

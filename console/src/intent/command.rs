@@ -25,6 +25,8 @@ pub enum Command {
     Open,
     Detail,
     Yaml,
+    Edit,
+    Undo,
     Why,
     Tree,
     /// The fix of what is seen, to the clipboard.
@@ -63,6 +65,8 @@ pub const WORDS: &[(&str, Command, &str)] = &[
     ("tree", Command::Tree, "what hangs on the selected object"),
     ("help h", Command::Help, "keys and commands"),
     ("canary", Command::Canary, "canary panel of the selected route"),
+    ("edit", Command::Edit, "edit the object"),
+    ("undo", Command::Undo, "take the last write of this session back"),
     ("yaml", Command::Yaml, "the object as YAML"),
     ("faults", Command::Faults, "only what has problems"),
     ("all", Command::AllNamespaces, "all namespaces"),

@@ -9,6 +9,7 @@ pub enum Mode {
     List,
     Page,
     Canary,
+    Edit,
     Confirm,
 }
 
@@ -37,7 +38,7 @@ const fn danger(mode: Mode, keys: &'static str, command: Command, help: &'static
     Binding { danger: true, ..hint(mode, keys, command, help) }
 }
 
-use Mode::{Canary, Confirm, Everywhere, List, Page};
+use Mode::{Canary, Confirm, Edit, Everywhere, List, Page};
 
 pub const KEYMAP: &[Binding] = &[
     danger(Confirm, "y enter", Command::Confirm, "send"),
@@ -49,6 +50,8 @@ pub const KEYMAP: &[Binding] = &[
     hint(Canary, "s", Command::Pause, "pause or resume"),
     bind(Canary, "r", Command::NextRule, "next rule with two backends"),
     danger(Everywhere, "R", Command::Rollback, "rollback"),
+    danger(Edit, "ctrl-s", Command::Review, "check, diff and write"),
+    hint(Edit, "esc", Command::Back, "leave"),
     hint(List, "enter", Command::Open, "open"),
     hint(List, "w", Command::Why, "why"),
     hint(Page, "w", Command::Why, "why"),
@@ -60,6 +63,9 @@ pub const KEYMAP: &[Binding] = &[
     hint(Page, "/", Command::Find, "find"),
     bind(Page, "n", Command::NextMatch, "next match"),
     bind(Page, "N", Command::PreviousMatch, "match before"),
+    danger(List, "e", Command::Edit, "edit"),
+    danger(Page, "e", Command::Edit, "edit"),
+    Binding { danger: true, ..bind(Everywhere, "u", Command::Undo, "undo the last write") },
     bind(Everywhere, "t", Command::Tree, "what hangs on it"),
     bind(Everywhere, "c", Command::Copy, "copy the fix"),
     hint(List, "ctrl-z", Command::Faults, "faults only"),
@@ -96,7 +102,7 @@ pub fn find(mode: Mode, key: &str) -> Option<Command> {
     let of = |wanted: Mode| {
         KEYMAP.iter().find(|binding| binding.mode == wanted && binding.keys.split(' ').any(|name| name == key))
     };
-    let everywhere = || if mode == Confirm { None } else { of(Everywhere) };
+    let everywhere = || if matches!(mode, Confirm | Edit) { None } else { of(Everywhere) };
     of(mode).or_else(everywhere).map(|binding| binding.command).or_else(|| (key == "ctrl-c").then_some(Command::Quit))
 }
 
@@ -104,7 +110,7 @@ pub fn find(mode: Mode, key: &str) -> Option<Command> {
 pub fn hints(mode: Mode) -> impl Iterator<Item = &'static Binding> {
     KEYMAP.iter().filter(move |binding| {
         let here = binding.mode == mode
-            || binding.mode == Everywhere && mode != Confirm && (!binding.danger || mode == Canary);
+            || binding.mode == Everywhere && !matches!(mode, Confirm | Edit) && (!binding.danger || mode == Canary);
         here && binding.hint
     })
 }

@@ -1,6 +1,6 @@
 //! The canary panel: what is staged, asked for, confirmed.
 
-use super::{Effect, push, say, subject};
+use super::{Effect, edit::ask, push, say, subject};
 use crate::{
     canary::{Order, Settings},
     intent::{
@@ -9,7 +9,7 @@ use crate::{
     },
     model::key::{Kind, ObjectKey},
     rows,
-    screen::{Ask, Dialog, RunView, State, Tone, View},
+    screen::{Ask, RunView, State, Tone, View},
 };
 
 pub(super) fn open_canary(state: &mut State) {
@@ -103,7 +103,7 @@ pub(super) fn propose(state: &mut State, percent: f64, title: &str) {
             .map_err(|refusal| refusal.to_string())
     });
     match plan {
-        Ok(plan) => state.screen.dialog = Some(Dialog { title: title.to_owned(), ask: Ask::Send(Box::new(plan)) }),
+        Ok(plan) => ask(state, title, Ask::Send(Box::new(plan))),
         Err(why) => say(&mut state.screen, Tone::Bad, why),
     }
 }
@@ -126,8 +126,7 @@ pub(super) fn ask_start(state: &mut State) {
                 settings.max,
                 rows::percent(settings.max_error_rate)
             );
-            let ask = Ask::Start { route, rule: pair.rule, steps };
-            state.screen.dialog = Some(Dialog { title: "Automatic canary".to_owned(), ask });
+            ask(state, "Automatic canary", Ask::Start { route, rule: pair.rule, steps });
         }
         (Err(why), _) => say(&mut state.screen, Tone::Bad, why),
         (_, None) => {}
@@ -154,8 +153,7 @@ pub(super) fn rollback(state: &mut State) {
         return;
     };
     if running(state, &key) {
-        let ask = Ask::RollbackRun { route: key };
-        state.screen.dialog = Some(Dialog { title: "Roll back".to_owned(), ask });
+        ask(state, "Roll back", Ask::RollbackRun { route: key });
     } else if may_write(state) {
         propose(state, 0.0, "Roll back");
     }

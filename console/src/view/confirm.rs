@@ -79,6 +79,10 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
     for (row, line) in lines.iter().enumerate() {
         buffer.set_line(place.x + 2, place.y + 1 + row as u16, line, width.saturating_sub(4));
     }
-    let ask = Line::styled("y or Enter sends it, Esc cancels", theme.style(Role::Key));
+    let ask = match &dialog.guard {
+        Some(name) => format!("type {name} and Enter to send it, Esc cancels: {}", dialog.typed),
+        None => "y or Enter sends it, Esc cancels".to_owned(),
+    };
+    let ask = Line::styled(ask, theme.style(Role::Key));
     buffer.set_line(place.x + 2, place.bottom().saturating_sub(2), &ask, width.saturating_sub(4));
 }

@@ -47,7 +47,7 @@ fn content(view: &View, state: &State, width: usize) -> (String, Vec<Line<'stati
         View::Yaml(key) => (format!("{} {key} as YAML", key.kind.name()), yaml(key, state)),
         View::Why(key) => (format!("Why {} {key}", key.kind.name()), wrapped(way::lines(key, state), width)),
         View::Tree(key) => (format!("What hangs on {} {key}", key.kind.name()), way::tree(key, state)),
-        View::Canary(_) | View::Help => ("Keys and commands".to_owned(), help(state)),
+        View::Canary(_) | View::Edit(_) | View::Help => ("Keys and commands".to_owned(), help(state)),
     }
 }
 
@@ -144,6 +144,7 @@ fn help(state: &State) -> Vec<Line<'static>> {
         (Mode::List, "Lists"),
         (Mode::Page, "Detail, YAML, help"),
         (Mode::Canary, "Canary panel"),
+        (Mode::Edit, "Editor"),
         (Mode::Confirm, "Confirmation"),
     ];
     let entry = |keys: String, help: &str, role: Role| {
