@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::kinds::{Kind, Registry};
-use super::rest::log;
+use super::rest::{log, proxy};
 
 /// What `/version` tells: the release whose behaviour this server follows.
 pub(super) fn version() -> Value {
@@ -110,6 +110,14 @@ struct Subresource {
 fn subresources(kind: &Kind) -> Vec<Subresource> {
     const CHANGE: &[&str] = &["get", "patch", "update"];
     let mut found = Vec::new();
+    if log::has(kind) {
+        found.push(Subresource { name: "log", kind: None, verbs: &["get"] });
+    }
+    if proxy::has(kind) {
+        let options = if kind.plural == "pods" { "PodProxyOptions" } else { "ServiceProxyOptions" };
+        let verbs = &["create", "delete", "get", "patch", "update"];
+        found.push(Subresource { name: "proxy", kind: Some(("", "", options)), verbs });
+    }
     if kind.scale.is_some() {
         found.push(Subresource { name: "scale", kind: Some(("autoscaling", "v1", "Scale")), verbs: CHANGE });
     }
@@ -144,16 +152,13 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
                 "namespaced": kind.namespaced, "kind": kind.kind, "verbs": below.verbs,
             });
             if let Some((group, version, kind)) = below.kind {
-                resource["group"] = group.into();
-                resource["version"] = version.into();
+                if !version.is_empty() {
+                    resource["group"] = group.into();
+                    resource["version"] = version.into();
+                }
                 resource["kind"] = kind.into();
             }
             listed.push(resource);
-        }
-        if log::has(&kind) {
-            listed.push(json!({
-                "name": "pods/log", "singularName": "", "namespaced": true, "kind": "Pod", "verbs": ["get"],
-            }));
         }
     }
     Some(json!({

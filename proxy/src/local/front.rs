@@ -18,7 +18,7 @@ use super::audit::{Audit, Subject};
 use super::info::Info;
 use super::metrics::{Labels, Metrics};
 use super::patch::Patch;
-use super::rest::{Body, Rest};
+use super::rest::{Body, Peer, Rest};
 use super::status::StatusError;
 
 /// Requests at once, as a kube-apiserver's defaults have them; watches are not among them.
@@ -58,7 +58,7 @@ impl Front {
         Self { rest, metrics, audit, reading, mutating }
     }
 
-    pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>, peer: SocketAddr) -> Response<Body>
+    pub(super) async fn answer<B>(self: Arc<Self>, mut request: Request<B>, peer: SocketAddr) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
@@ -81,6 +81,7 @@ impl Front {
         let registry = &self.rest.resources.registry;
         let known = registry.resource(&subject.info.group, &subject.info.resource).is_some();
         let labels = Labels::of(&subject.info, known, apply);
+        request.extensions_mut().insert(Peer(peer.ip()));
         let mut response = self.bounded(request, &subject).await;
         let code = response.status().as_u16();
         let watch = subject.info.verb == "watch" && code == 200;
@@ -95,7 +96,8 @@ impl Front {
             let end = Watched { body, front: self, subject, labels };
             return Response::from_parts(parts, end.boxed_unsync());
         }
-        if self.audit.is_some() && code >= 400 {
+        let whole = http_body::Body::size_hint(response.body()).exact().is_some();
+        if self.audit.is_some() && code >= 400 && whole {
             // A Status tells in the log what it told the client.
             let (parts, body) = response.into_parts();
             let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
@@ -121,9 +123,9 @@ impl Front {
         if let Some(response) = self.health(&request, subject.known) {
             return response;
         }
-        // Strangers are answered at once and take nobody's place.
-        let watch = subject.info.verb == "watch";
-        if !subject.known || watch {
+        // Strangers are answered at once and take nobody's place. What others answer may take long.
+        let long = subject.info.verb == "watch" || ["proxy", "log"].contains(&subject.info.subresource.as_str());
+        if !subject.known || long {
             return self.rest.answer(request).await;
         }
         if subject.info.path == "/metrics" && subject.info.verb == "get" {

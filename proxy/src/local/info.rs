@@ -49,12 +49,13 @@ impl Info {
         if info.resource == "namespaces" {
             info.namespace.clone_from(&info.name);
         }
-        info.subresource = rest.get(1..).unwrap_or_default().join("/");
-        let watches = query.split('&').any(|pair| {
-            pair.split_once('=').map_or(pair == "watch", |(name, value)| {
-                name == "watch" && value != "0" && !value.eq_ignore_ascii_case("false")
-            })
-        });
+        info.subresource = rest.get(1).copied().unwrap_or_default().to_owned();
+        let watches = info.subresource.is_empty()
+            && query.split('&').any(|pair| {
+                pair.split_once('=').map_or(pair == "watch", |(name, value)| {
+                    name == "watch" && value != "0" && !value.eq_ignore_ascii_case("false")
+                })
+            });
         let one = !info.name.is_empty();
         info.verb = match (method, one) {
             (&Method::GET | &Method::HEAD, _) if watches => "watch",
@@ -124,6 +125,12 @@ mod tests {
             ("PATCH", "/apis/x/v1/namespaces/a/ys/z/status", ["patch", "ys", "status", "a", "z", "resource"]),
             ("POST", "/apis/x/v1/namespaces/a/ys", ["create", "ys", "", "a", "", "resource"]),
             ("DELETE", "/apis/x/v1/namespaces/a/ys", ["deletecollection", "ys", "", "a", "", "namespace"]),
+            (
+                "POST",
+                "/api/v1/namespaces/a/pods/p/proxy/b/c?watch=1",
+                ["create", "pods", "proxy", "a", "p", "resource"],
+            ),
+            ("GET", "/api/v1/namespaces/a/pods/p/proxy/b?watch=1", ["get", "pods", "proxy", "a", "p", "resource"]),
             ("GET", "/apis/x/v1", ["get", "", "", "", "", ""]),
             ("POST", "/version", ["post", "", "", "", "", ""]),
         ] {

@@ -3,9 +3,12 @@
 mod accept;
 mod answer;
 mod body;
+mod gzip;
 pub(super) mod log;
 mod options;
+pub(super) mod proxy;
 mod request;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -35,6 +38,10 @@ use super::{discovery, openapi};
 /// How long a list waits for a revision that does not exist yet.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// Who sent a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) std::net::IpAddr);
+
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// Answers every request of the API.
@@ -54,10 +61,13 @@ impl Rest {
         B::Error: std::fmt::Display,
     {
         let accept = Accept::of(request.headers());
-        match self.try_answer(request, accept).await {
+        // OpenAPI v3 is kept by clients under its hash, and served as it is.
+        let gzip = gzip::wanted(request.headers()) && !request.uri().path().starts_with("/openapi/v3");
+        let response = match self.try_answer(request, accept).await {
             Ok(response) => response,
             Err(error) => answer::failure(&error, accept),
-        }
+        };
+        if gzip { gzip::compressed(response).await } else { response }
     }
 
     async fn try_answer<B>(&self, request: Request<B>, accept: Accept) -> Result<Response<Body>, StatusError>
@@ -66,6 +76,10 @@ impl Rest {
         B::Error: std::fmt::Display,
     {
         self.auth.check_host(&request)?;
+        if let Some(asked) = proxy::Asked::of(request.uri().path()) {
+            self.auth.check_token(request.headers())?;
+            return self.proxied(request, &asked).await;
+        }
         let path = Path::parse(request.uri().path())?;
         self.auth.check_token(request.headers())?;
         let params = Params::parse(request.uri().query().unwrap_or_default());

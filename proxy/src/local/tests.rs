@@ -3,6 +3,7 @@
 mod apply;
 mod bad;
 mod crds;
+mod forwarded;
 mod kubectl;
 mod logs;
 mod service;
@@ -106,7 +107,10 @@ impl Home {
 
 async fn config(path: &Path) -> Config {
     let kubeconfig = Kubeconfig::read_from(path).unwrap();
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    // What the server refuses is what the tests look at.
+    config.default_retry = false;
+    config
 }
 
 fn route_kind() -> ApiResource {

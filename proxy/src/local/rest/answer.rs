@@ -26,6 +26,13 @@ fn full(code: u16, content_type: &'static str, body: impl Into<Bytes>) -> Respon
     response
 }
 
+pub(super) fn empty(code: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Full::default().boxed_unsync());
+    *response.status_mut() = code;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
 pub(super) fn text(code: u16, text: &'static str) -> Response<Body> {
     full(code, "text/plain; charset=utf-8", text)
 }

@@ -1,21 +1,15 @@
 //! `pods/log`: asked of the kubelet that the Pod's Node names, and passed on as it comes.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use super::super::kinds::Kind;
 use super::request::Params;
-use super::{Body, Bytes, Rest, StatusError, Target, answer};
+use super::{Body, Bytes, Rest, StatusError, Target, answer, upstream};
 
 /// How long a kubelet may take until it answers; the log itself may take as long as it likes.
 const ANSWERS: Duration = Duration::from_secs(10);
@@ -99,25 +93,10 @@ fn kubelet(node: &Value, name: &str) -> Result<(IpAddr, u16), StatusError> {
 }
 
 async fn ask(address: IpAddr, port: u16, path: &str) -> Result<Response<Body>, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let tcp = TcpStream::connect((address, port)).await.map_err(|error| text(&error))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| text(&error))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-        .with_no_client_auth();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let tls = connector.connect(ServerName::from(address), tcp).await.map_err(|error| text(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(|error| text(&error))?;
-    // Ends with the response's body, or when that is dropped.
-    tokio::spawn(connection);
-    let uri: Uri = path.parse().map_err(|error| text(&error))?;
+    let uri: Uri = path.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
     let request = Request::get(uri).header(header::HOST, "kubelet").body(Empty::<Bytes>::new());
-    let response = sender.send_request(request.map_err(|error| text(&error))?).await.map_err(|error| text(&error))?;
-    let (parts, body) = response.into_parts();
+    let request = request.map_err(|error| error.to_string())?;
+    let (parts, body) = upstream::send(SocketAddr::new(address, port), true, request).await?.into_parts();
     let mut passed = Response::new(answer::as_far_as_it_comes(body.into_data_stream()));
     *passed.status_mut() = parts.status;
     if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
@@ -129,43 +108,4 @@ async fn ask(address: IpAddr, port: u16, path: &str) -> Result<Response<Body>, S
 fn encode(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-/// A kubelet makes its own certificate: without an authority for them, an API server takes any.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

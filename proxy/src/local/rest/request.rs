@@ -63,7 +63,7 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Path {
 }
 
 /// Decodes `%xx` and, in queries, `+`.
-fn decode(text: &str, plus: bool) -> Option<String> {
+pub(super) fn decode(text: &str, plus: bool) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
