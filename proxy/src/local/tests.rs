@@ -6,6 +6,7 @@ mod crds;
 mod forwarded;
 mod kubectl;
 mod logs;
+mod manifests;
 mod service;
 mod verbs;
 mod watches;

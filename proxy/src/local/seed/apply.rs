@@ -1,4 +1,4 @@
-//! Manifests against the API, as an ordinary client: create, three-way update, prune.
+//! Manifests against the API, as an ordinary client: server-side apply, and prune.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -175,20 +175,20 @@ impl Api<'_> {
         } else if let Some(metadata) = wanted["metadata"].as_object_mut() {
             metadata.remove("namespace");
         }
-        let collection = resource.collection(namespace);
-        let path = format!("{collection}/{}", document.name);
+        let path = format!("{}/{}", resource.collection(namespace), document.name);
         for _ in 1..ATTEMPTS {
-            match self.write(document, &collection, &path, &wanted).await {
+            match self.write(document, &path, &wanted).await {
                 Err(Error::Api(status)) if status.code == 409 => {}
                 written => return written.map_err(|error| problems(document, &error)),
             }
         }
-        let written = self.write(document, &collection, &path, &wanted).await;
+        let written = self.write(document, &path, &wanted).await;
         written.map_err(|error| problems(document, &error))
     }
 
-    async fn write(&self, document: &Document, collection: &str, path: &str, wanted: &Value) -> Result<(), Error> {
-        let options = format!("fieldManager={MANAGER}&fieldValidation=Strict");
+    /// Server-side apply of what the file names. What it did not change since it was applied last
+    /// is said as it is live, so that it overwrites nobody: lists without keys are one field.
+    async fn write(&self, document: &Document, path: &str, wanted: &Value) -> Result<(), Error> {
         let live = match self.send::<Value>(Method::GET, path, None).await {
             Ok(live) => Some(live),
             Err(Error::Api(status)) if status.code == 404 => None,
@@ -197,23 +197,35 @@ impl Api<'_> {
         let (last, ours) = live
             .as_ref()
             .map_or((Value::Null, true), |live| (last_applied(live), annotation(live, MANIFEST).is_some()));
-        let mut merged = live.as_ref().map_or_else(|| wanted.clone(), |live| three_way(&last, wanted, live));
-        let annotations = &mut merged["metadata"]["annotations"];
+        let mut told = vec![(LAST_APPLIED, wanted.to_string())];
+        if ours {
+            told.push((MANIFEST, document.file.clone()));
+            told.push((FOLDER, self.folder.to_owned()));
+        }
+        let as_told = |live: &Value| {
+            last == *wanted
+                && told.iter().all(|(key, value)| *key == LAST_APPLIED || annotation(live, key) == Some(value))
+        };
+        if live.as_ref().is_some_and(as_told) {
+            return Ok(());
+        }
+        let mut config = match &live {
+            Some(live) => named(&three_way(&last, wanted, live), wanted),
+            None => wanted.clone(),
+        };
+        if let Some(live) = &live {
+            // Whoever writes meanwhile is not overwritten either: it is read again.
+            config["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+        }
+        let annotations = &mut config["metadata"]["annotations"];
         if !annotations.is_object() {
             *annotations = json!({});
         }
-        if last != *wanted {
-            annotations[LAST_APPLIED] = json!(wanted.to_string());
+        for (key, value) in told {
+            annotations[key] = json!(value);
         }
-        if ours {
-            annotations[MANIFEST] = json!(document.file);
-            annotations[FOLDER] = json!(self.folder);
-        }
-        if live.as_ref() == Some(&merged) {
-            return Ok(());
-        }
-        let (method, target) = if live.is_some() { (Method::PUT, path) } else { (Method::POST, collection) };
-        let written: Value = self.send(method, &format!("{target}?{options}"), Some(&merged)).await?;
+        let path = format!("{path}?fieldManager={MANAGER}&force=true&fieldValidation=Strict");
+        let written: Value = self.send(Method::PATCH, &path, Some(&config)).await?;
         let version = written["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         tracing::info!(file = document.file, kind = document.kind, name = document.name, version, "manifest applied");
         Ok(())
@@ -287,12 +299,24 @@ impl Api<'_> {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, Error> {
+        let content = if method == Method::PATCH { "application/apply-patch+yaml" } else { "application/json" };
         let mut request = Request::builder().method(method).uri(path);
         if body.is_some() {
-            request = request.header(http::header::CONTENT_TYPE, "application/json");
+            request = request.header(http::header::CONTENT_TYPE, content);
         }
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         self.client.request(request.body(body).map_err(Error::HttpError)?).await
+    }
+}
+
+/// Of the object only the fields that the file names; lists stay whole.
+fn named(object: &Value, file: &Value) -> Value {
+    match (object, file) {
+        (Value::Object(object), Value::Object(file)) => {
+            let both = file.iter().filter_map(|(key, file)| Some((key.clone(), named(object.get(key)?, file))));
+            Value::Object(both.collect())
+        }
+        _ => object.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The folder against an API in memory: create, read, replace, delete, list and discovery as a
+//! The folder against an API in memory: read, apply, delete, list and discovery as a
 //! kube-apiserver answers them, with admission by the project's own schemas.
 
 use std::{
@@ -26,6 +26,24 @@ struct Server {
     schemas: Schemas,
     objects: Mutex<BTreeMap<String, Value>>,
     writes: Mutex<Vec<String>>,
+    /// What was applied last to each object.
+    applied: Mutex<BTreeMap<String, Value>>,
+}
+
+/// Fields that were applied and are no more go; lists are one field, as where their kind has no keys.
+fn merge(live: &mut Value, before: &Value, config: &Value) {
+    let (Some(fields), Some(config)) = (live.as_object_mut(), config.as_object()) else {
+        *live = config.clone();
+        return;
+    };
+    for key in before.as_object().into_iter().flat_map(serde_json::Map::keys) {
+        if !config.contains_key(key) {
+            fields.remove(key);
+        }
+    }
+    for (key, value) in config {
+        merge(fields.entry(key.clone()).or_insert(Value::Null), &before[key], value);
+    }
 }
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
@@ -34,7 +52,7 @@ fn resources(kinds: &[(&str, &str, bool)]) -> Value {
     let resource = |(name, kind, namespaced): &(&str, &str, bool)| {
         json!({
             "name": name, "singularName": "", "kind": kind, "namespaced": namespaced,
-            "verbs": ["create", "delete", "get", "list", "update"],
+            "verbs": ["create", "delete", "get", "list", "patch"],
         })
     };
     let list: Vec<_> = kinds.iter().map(resource).collect();
@@ -88,9 +106,11 @@ async fn answer(State(server): State<Arc<Server>>, method: Method, uri: Uri, bod
             None => failure(StatusCode::NOT_FOUND, "NotFound", "not found", Vec::new()),
         };
     }
+    assert_eq!(method, Method::PATCH);
+    let query = uri.query().unwrap();
+    assert!(query.contains("fieldManager=gwtop-manifests") && query.contains("force=true"), "{query}");
     let mut object: Value = serde_json::from_slice(&body).unwrap();
-    let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-    let key = if method == Method::POST { format!("{path}/{name}") } else { path.clone() };
+    let key = path.clone();
     if let Some(namespace) = object["metadata"]["namespace"].as_str()
         && !objects.contains_key(&format!("/api/v1/namespaces/{namespace}"))
     {
@@ -98,8 +118,16 @@ async fn answer(State(server): State<Arc<Server>>, method: Method, uri: Uri, bod
         return failure(StatusCode::NOT_FOUND, "NotFound", &message, Vec::new());
     }
     let old = objects.get(&key);
-    if old.is_some_and(|old| old["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"]) {
+    let seen = &object["metadata"]["resourceVersion"];
+    if old.is_some_and(|old| !seen.is_null() && old["metadata"]["resourceVersion"] != *seen) {
         return failure(StatusCode::CONFLICT, "Conflict", "the object has been modified", Vec::new());
+    }
+    let applied = object.clone();
+    if let Some(old) = old {
+        let mut merged = old.clone();
+        let before = server.applied.lock().unwrap().get(&key).cloned().unwrap_or_default();
+        merge(&mut merged, &before, &object);
+        object = merged;
     }
     let kind = object["kind"].as_str().unwrap().to_owned();
     let group = if path.starts_with("/apis/") { "gateway.networking.k8s.io" } else { "" };
@@ -122,6 +150,7 @@ async fn answer(State(server): State<Arc<Server>>, method: Method, uri: Uri, bod
     let version = server.writes.lock().unwrap().len().to_string();
     object["metadata"]["resourceVersion"] = json!(version);
     object["metadata"]["uid"] = json!(key);
+    server.applied.lock().unwrap().insert(key.clone(), applied);
     objects.insert(key, object.clone());
     object.to_string().into_response()
 }
@@ -145,8 +174,12 @@ fn route(header: &str) -> String {
 
 impl World {
     fn new() -> Self {
-        let server =
-            Arc::new(Server { schemas: Schemas::new().unwrap(), objects: Mutex::default(), writes: Mutex::default() });
+        let server = Arc::new(Server {
+            schemas: Schemas::new().unwrap(),
+            objects: Mutex::default(),
+            writes: Mutex::default(),
+            applied: Mutex::default(),
+        });
         server
             .objects
             .lock()
@@ -187,8 +220,7 @@ async fn a_folder_is_applied_in_the_order_of_kinds_and_only_once() {
     world.write("a-route.yaml", &route("a"));
     world.write("z-namespace.yaml", SHOP);
     assert_eq!(world.load().await, [""; 0]);
-    let collection = ROUTE.rsplit_once('/').unwrap().0;
-    assert_eq!(world.writes(), ["POST /api/v1/namespaces".to_owned(), format!("POST {collection}")]);
+    assert_eq!(world.writes(), ["PATCH /api/v1/namespaces/shop".to_owned(), format!("PATCH {ROUTE}")]);
     let annotations = world.get(ROUTE).unwrap()["metadata"]["annotations"].clone();
     assert_eq!(annotations[MANIFEST], "a-route.yaml");
     assert_eq!(annotations[FOLDER], world.folder.path().canonicalize().unwrap().display().to_string());
