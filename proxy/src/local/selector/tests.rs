@@ -78,3 +78,82 @@ proptest! {
         prop_assert_eq!(inside, each);
     }
 }
+
+/// A requirement as its words say it, apart from the parser and its types.
+#[derive(Clone, Debug)]
+enum Say {
+    Has(String),
+    Lacks(String),
+    Is(String, &'static str, String),
+    IsNot(String, String),
+    Among(String, Vec<String>),
+    NotAmong(String, Vec<String>),
+    Above(String, i64),
+    Below(String, i64),
+}
+
+impl Say {
+    fn text(&self) -> String {
+        match self {
+            Self::Has(key) => key.clone(),
+            Self::Lacks(key) => format!("!{key}"),
+            Self::Is(key, sign, value) => format!("{key}{sign}{value}"),
+            Self::IsNot(key, value) => format!("{key} != {value}"),
+            Self::Among(key, values) => format!("{key} in ({})", values.join(",")),
+            Self::NotAmong(key, values) => format!("{key} notin ( {} )", values.join(" , ")),
+            Self::Above(key, bound) => format!("{key}>{bound}"),
+            Self::Below(key, bound) => format!("{key} < {bound}"),
+        }
+    }
+
+    fn holds(&self, labels: &std::collections::BTreeMap<String, String>) -> bool {
+        match self {
+            Self::Has(key) => labels.contains_key(key),
+            Self::Lacks(key) => !labels.contains_key(key),
+            Self::Is(key, _, value) => labels.get(key) == Some(value),
+            Self::IsNot(key, value) => labels.get(key) != Some(value),
+            Self::Among(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
+            Self::NotAmong(key, values) => !labels.get(key).is_some_and(|value| values.contains(value)),
+            Self::Above(key, bound) => labels.get(key).is_some_and(|text| text.parse().is_ok_and(|n: i64| n > *bound)),
+            Self::Below(key, bound) => labels.get(key).is_some_and(|text| text.parse().is_ok_and(|n: i64| n < *bound)),
+        }
+    }
+}
+
+/// Few keys and values, so that they meet; some are the grammar's own words.
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof![Just("a"), Just("b"), Just("in"), Just("notin"), Just("x.io/a"), Just("A-b_c.d")].prop_map(String::from)
+}
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![Just(""), Just("a"), Just("in"), Just("5"), Just("6"), Just("05"), Just("v1.2_x-y")]
+        .prop_map(String::from)
+}
+
+fn say() -> impl Strategy<Value = Say> {
+    let values = || prop::collection::vec(value(), 1..4);
+    prop_oneof![
+        key().prop_map(Say::Has),
+        key().prop_map(Say::Lacks),
+        (key(), prop_oneof![Just("="), Just("=="), Just(" = ")], value()).prop_map(|(k, s, v)| Say::Is(k, s, v)),
+        (key(), value()).prop_map(|(key, value)| Say::IsNot(key, value)),
+        (key(), values()).prop_map(|(key, values)| Say::Among(key, values)),
+        (key(), values()).prop_map(|(key, values)| Say::NotAmong(key, values)),
+        (key(), 3..8i64).prop_map(|(key, bound)| Say::Above(key, bound)),
+        (key(), 3..8i64).prop_map(|(key, bound)| Say::Below(key, bound)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn a_selector_holds_where_each_of_its_words_does(
+        said in prop::collection::vec(say(), 1..5),
+        labels in prop::collection::btree_map(key(), value(), 0..5),
+    ) {
+        let text = said.iter().map(Say::text).collect::<Vec<_>>().join(", ");
+        let expected = said.iter().all(|say| say.holds(&labels));
+        prop_assert_eq!(matches(&text, &json!(labels)), expected, "{} on {:?}", text, labels);
+    }
+}
