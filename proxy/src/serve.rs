@@ -36,6 +36,7 @@ mod proxy_protocol;
 mod record;
 mod replay;
 mod request;
+mod stream;
 mod tcp;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ pub async fn report(bench: &Bench<'_>) -> Result<()> {
     println!("| proxy | RSS before MB | after MB | bytes a connection |\n|-|-|-|-|");
     let request = format!("GET /api/small HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
     for proxy in &bench.proxies {
-        let Contestant { running, listens } = match bench.start(proxy, 1).await {
+        let Contestant { running, listens, .. } = match bench.start(proxy, 1).await {
             Ok(started) => started,
             Err(error) => {
                 println!("| {} | {error} |", proxy.name);

@@ -21,9 +21,11 @@ use machine::Running;
 use peers::Backend;
 use proxies::{Certificate, HOST, Job, Listens, Proxy};
 
+mod api;
 mod client;
 mod figures;
 mod idle;
+mod instructions;
 mod machine;
 mod peers;
 mod proxies;
@@ -94,6 +96,9 @@ const WORKLOADS: &[(&str, usize, Ask)] = &[
 /// The same load for all: half of what the slowest can do.
 const PACED: &str = "paced";
 const IDLE: &str = "idle";
+const INSTRUCTIONS: &str = "instructions";
+/// Not the data plane: the local API.
+const API: &str = "api";
 
 fn main() -> Result<()> {
     let args = Args::parse();
@@ -112,6 +117,7 @@ fn main() -> Result<()> {
 struct Contestant {
     running: Running,
     listens: Listens,
+    dir: PathBuf,
 }
 
 struct Bench<'a> {
@@ -125,7 +131,7 @@ struct Bench<'a> {
 }
 
 async fn compare(args: &Args) -> Result<()> {
-    let names: Vec<&str> = WORKLOADS.iter().map(|(name, ..)| *name).chain([PACED, IDLE]).collect();
+    let names: Vec<&str> = WORKLOADS.iter().map(|(name, ..)| *name).chain([PACED, IDLE, INSTRUCTIONS, API]).collect();
     let wanted: Vec<&str> = match args.workloads.as_slice() {
         [one] if one == "list" => {
             println!("{}", names.join("\n"));
@@ -188,6 +194,14 @@ async fn compare(args: &Args) -> Result<()> {
                 idle::report(&bench).await?;
                 continue;
             }
+            INSTRUCTIONS => {
+                instructions::report(&bench).await?;
+                continue;
+            }
+            API => {
+                api::report(&bench).await?;
+                continue;
+            }
             PACED => bench.paced().await?,
             name => {
                 let (_, routes, ask) =
@@ -225,7 +239,7 @@ impl Bench<'_> {
                 client::exchange(&mut stream, last.as_bytes(), &mut Vec::new()).await
             };
             match tokio::time::timeout(Duration::from_secs(1), answers).await {
-                Ok(Ok(())) => return Ok(Contestant { running, listens }),
+                Ok(Ok(())) => return Ok(Contestant { running, listens, dir }),
                 _ if running.has_ended() || Instant::now() > until => {
                     return Err(proxies::said(&dir)).wrap_err_with(|| format!("{} did not start", proxy.name));
                 }
@@ -250,14 +264,18 @@ impl Bench<'_> {
         let times =
             (Duration::from_secs_f64((self.args.seconds / 3.0).min(0.3)), Duration::from_secs_f64(self.args.seconds));
         for _ in 0..self.args.rounds {
-            for (contestant, column) in contestants.iter().zip(&mut columns) {
-                let Some(Contestant { running, listens }) = contestant else { continue };
+            for (contestant, column) in contestants.iter_mut().zip(&mut columns) {
+                let Some(Contestant { running, listens, dir }) = contestant else { continue };
                 if column.missing.is_some() {
                     continue;
                 }
                 match drive(ask, *listens, &self.tls, times, rate, || running.cpu()).await {
                     Ok(measured) => column.rounds.push(measured),
                     Err(error) => column.missing = Some(error.to_string()),
+                }
+                if running.has_ended() {
+                    eprintln!("{}: {}", column.name, proxies::said(dir));
+                    column.missing = Some("it ended during the run".to_owned());
                 }
             }
         }

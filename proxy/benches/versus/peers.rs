@@ -141,8 +141,15 @@ pub fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
+/// To the backend's HTTP/1 on the first port, to its echo on the next.
+pub async fn floor(listen: SocketAddr, http1: SocketAddr) -> Result<()> {
+    let echo = Backend::at(http1.port()).echo;
+    let next = SocketAddr::new(listen.ip(), listen.port() + 1);
+    futures::try_join!(pass_on(listen, http1), pass_on(next, echo)).map(drop)
+}
+
 /// One connection to `target` for each that comes in.
-pub async fn floor(listen: SocketAddr, target: SocketAddr) -> Result<()> {
+async fn pass_on(listen: SocketAddr, target: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(listen).await?;
     loop {
         let (mut client, _) = listener.accept().await?;

@@ -49,6 +49,8 @@ pub struct Proxy {
     pub kind: Kind,
     pub program: PathBuf,
     pub version: String,
+    /// A program that it is run by, with arguments.
+    pub under: Vec<String>,
 }
 
 /// Where a proxy listens for each kind of client; `None` is what it cannot do.
@@ -100,7 +102,7 @@ impl Certificate {
 impl Proxy {
     pub fn own(name: &str, program: &Path) -> Self {
         let version = version(program, "--version").unwrap_or_default();
-        Self { name: name.to_owned(), kind: Kind::Own, program: program.to_owned(), version }
+        Self { name: name.to_owned(), kind: Kind::Own, program: program.to_owned(), version, under: Vec::new() }
     }
 
     /// Every rival by its name: installed, or `Err` with what is missing.
@@ -108,7 +110,7 @@ impl Proxy {
         let installed = |name: &'static str, kind, flag| {
             let proxy = find(name).map(|program| {
                 let version = version(&program, flag).unwrap_or_default();
-                Self { name: name.to_owned(), kind, program, version }
+                Self { name: name.to_owned(), kind, program, version, under: Vec::new() }
             });
             (name, proxy)
         };
@@ -117,6 +119,7 @@ impl Proxy {
             kind: Kind::Floor,
             program: std::env::current_exe()?,
             version: "bytes passed on, unread".to_owned(),
+            under: Vec::new(),
         };
         Ok(vec![
             installed("nginx", Kind::Nginx, "-v"),
@@ -134,13 +137,21 @@ impl Proxy {
             Kind::Haproxy => haproxy::prepare(job)?,
             Kind::Envoy => envoy::prepare(job)?,
             Kind::Floor => {
-                let listens = Listens { http1: job.on(0), http2: None, tls: None, grpc: None, tcp: Some(job.on(0)) };
+                let listens = Listens { http1: job.on(0), http2: None, tls: None, grpc: None, tcp: Some(job.on(1)) };
                 let args = ["--role", "floor", "--at"].map(str::to_owned).into_iter();
                 let args = args.chain([job.on(0).to_string(), "--to".to_owned(), job.backend.http1.to_string()]);
                 (args.collect(), listens)
             }
         };
-        let running = Running::start(job.core, &self.program, &args, &job.dir.join("log"))?;
+        let log = job.dir.join("log");
+        let running = match self.under.split_first() {
+            None => Running::start(job.core, &self.program, &args, &log)?,
+            Some((by, own)) => {
+                let program = self.program.display().to_string();
+                let args: Vec<String> = own.iter().cloned().chain([program]).chain(args).collect();
+                Running::start(job.core, Path::new(by), &args, &log)?
+            }
+        };
         Ok((running, listens))
     }
 }

@@ -28,7 +28,9 @@ use super::{
     drain::{Closing, Drain, Graceful, Opaque},
     proxy::{self, Taken},
     record::Record,
-    request, tls,
+    request,
+    stream::Io,
+    tls,
     upstream::{CONNECTION_WINDOW, Local, SEND_BUFFER, STREAM_WINDOW},
     worker::Shared,
 };
@@ -118,7 +120,7 @@ pub(super) async fn serve_plain(stream: TcpStream, connection: Rc<Connection>) {
     drain.run(Opaque(Box::pin(async { h2 = tokio::time::timeout(limit, look).await.ok().flatten() }))).await;
     match h2 {
         Some(true) => serve_h2(TokioIo::new(stream), connection).await,
-        Some(false) => serve_h1(TokioIo::new(stream), connection).await,
+        Some(false) => serve_h1(Io::new(stream), connection).await,
         None => {}
     }
 }
@@ -131,7 +133,7 @@ pub(super) async fn serve_tls(stream: tls::Stream, connection: Rc<Connection>) {
     if tls::is_h2(&stream) {
         serve_h2(TokioIo::new(stream), connection).await;
     } else {
-        serve_h1(TokioIo::new(stream), connection).await;
+        serve_h1(Io::new(stream), connection).await;
     }
 }
 

@@ -19,7 +19,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::{ServeOptions, body::RequestBody, dial, worker::Shared};
+use super::{ServeOptions, body::RequestBody, dial, stream::Io, worker::Shared};
 use crate::{metrics::Failure, table::UpstreamTls};
 
 /// Idle connections kept for one endpoint, by one worker.
@@ -196,10 +196,10 @@ impl Pool {
     pub(super) async fn open_http1(&self, peer: &Peer) -> Result<Http1, Failure> {
         let stream = self.connect(peer.address).await?;
         match &peer.tls {
-            None => start_http1(TokioIo::new(stream)).await,
+            None => start_http1(Io::new(stream)).await,
             Some(tls) => {
                 let secured = Box::pin(dial::secure(tls, stream, self.connect_timeout)).await?;
-                start_http1(TokioIo::new(secured)).await
+                start_http1(Io::new(secured)).await
             }
         }
     }
