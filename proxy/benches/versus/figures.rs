@@ -38,6 +38,17 @@ impl Column {
         self.rounds.iter().map(figure).collect()
     }
 
+    /// Why these are no figures: a comparison with what was not served says nothing.
+    pub fn unserved(&self) -> Option<String> {
+        let failed: u64 = self.rounds.iter().map(|round| round.failed).sum();
+        let empty = self.rounds.iter().any(|round| round.requests == 0);
+        match &self.missing {
+            Some(why) => Some(why.clone()),
+            None if failed > 0 => Some(format!("failed {failed} clients")),
+            None => empty.then(|| "answered nothing in a round".to_owned()),
+        }
+    }
+
     /// The first one's figure over this one's, round by round.
     fn ratios(&self, own: &Self, figure: impl Fn(&Measured) -> f64) -> Vec<f64> {
         own.rounds.iter().zip(&self.rounds).map(|(own, other)| figure(own) / figure(other)).collect()

@@ -23,6 +23,7 @@ use proxies::{Certificate, HOST, Job, Listens, Proxy};
 
 mod api;
 mod client;
+mod curves;
 mod figures;
 mod idle;
 mod instructions;
@@ -60,6 +61,9 @@ struct Args {
     /// Where to append what was measured, a line of JSON a workload
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Measure nothing: draw the curves of what --json has written into this folder
+    #[arg(long, requires = "json")]
+    curves: Option<PathBuf>,
     /// cargo says so to every bench
     #[arg(long, hide = true)]
     bench: bool,
@@ -102,6 +106,9 @@ const API: &str = "api";
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    if let (Some(into), Some(json)) = (&args.curves, &args.json) {
+        return curves::draw(json, into);
+    }
     // Whoever installed one before us decides.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
@@ -212,6 +219,11 @@ async fn compare(args: &Args) -> Result<()> {
         println!("\n## {name} (load average {})\n", machine::load());
         println!("{}", figures::table(&columns, name == PACED));
         println!("{}", figures::rounds(&columns));
+        if let Some(own) = columns.first()
+            && let Some(why) = own.unserved()
+        {
+            return Err(eyre!("{name}: gwproxy {why}"));
+        }
         if let Some(file) = &args.json {
             use std::io::Write as _;
             let mut out = fs::OpenOptions::new().create(true).append(true).open(file)?;
