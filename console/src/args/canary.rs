@@ -192,9 +192,9 @@ pub(crate) struct Run {
     #[arg(long, help_heading = "Target")]
     pub(crate) rollback: bool,
 
-    /// What SIGINT, SIGTERM and SIGHUP do
-    #[arg(long, value_enum, default_value = "rollback", help_heading = "Trouble")]
-    pub(crate) on_interrupt: OnInterrupt,
+    /// What SIGINT, SIGTERM and SIGHUP do: rollback if not given, but SIGINT in a terminal pauses and asks
+    #[arg(long, value_enum, help_heading = "Trouble")]
+    pub(crate) on_interrupt: Option<OnInterrupt>,
     /// What to do about weights that somebody else wrote
     #[arg(long, value_enum, default_value = "stop", help_heading = "Trouble")]
     pub(crate) on_drift: OnDrift,

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
 
 use super::{
     OnInterrupt, Order, Settings, Transition, drive, journal,
@@ -47,7 +50,12 @@ impl Signals {
 }
 
 /// Runs a canary to its end and says how it ended.
-pub async fn run(connection: Connection, settings: Settings, output: Output, on_interrupt: OnInterrupt) -> Exit {
+pub async fn run(
+    connection: Connection,
+    settings: Settings,
+    output: Output,
+    on_interrupt: Option<OnInterrupt>,
+) -> Exit {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -57,6 +65,8 @@ pub async fn run(connection: Connection, settings: Settings, output: Output, on_
     };
     let mut run = drive::spawn(connection, settings);
     let mut footer = Footer::new(output);
+    let mut question = Question::new(output, on_interrupt);
+    let on_interrupt = on_interrupt.unwrap_or(OnInterrupt::Rollback);
     let mut signalled = 0;
     let mut deadline = None;
     loop {
@@ -83,13 +93,31 @@ pub async fn run(connection: Connection, settings: Settings, output: Output, on_
                     return Exit::Internal;
                 }
             },
-            Ok(()) = run.progress.changed(), if footer.live => {
+            Ok(()) = run.progress.changed(), if footer.live && !question.open => {
                 let progress = run.progress.borrow_and_update().clone();
                 footer.draw(&progress);
             }
+            Some(line) = question.lines.recv() => match Question::answer(&line) {
+                Some((order, words)) if question.open => {
+                    eprintln!("gwtop: {words}");
+                    question.open = order == Order::Step;
+                    if order == Order::Resume {
+                        signalled = 0;
+                    }
+                    let _ = run.commands.try_send(order);
+                }
+                None if question.open => question.ask(),
+                _ => {}
+            },
             name = signals.next() => {
                 footer.clear();
                 signalled += 1;
+                if signalled == 1 && name == "SIGINT" && question.asks {
+                    let _ = run.commands.try_send(Order::Pause);
+                    question.ask();
+                    continue;
+                }
+                question.open = false;
                 let order = match on_interrupt {
                     _ if signalled > 1 => Order::Stop,
                     OnInterrupt::Rollback => Order::Rollback,
@@ -110,6 +138,52 @@ pub async fn run(connection: Connection, settings: Settings, output: Output, on_
                 eprintln!("gwtop: left in the middle of a call; the same command takes the canary up again");
                 return Exit::Detached;
             }
+        }
+    }
+}
+
+/// What Ctrl-C asks of whoever sits at the terminal. The run is paused meanwhile, and a bad
+/// canary is rolled back all the same.
+struct Question {
+    asks: bool,
+    open: bool,
+    typed: Option<mpsc::UnboundedSender<String>>,
+    lines: mpsc::UnboundedReceiver<String>,
+}
+
+impl Question {
+    fn new(output: Output, on_interrupt: Option<OnInterrupt>) -> Self {
+        let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        let (typed, lines) = mpsc::unbounded_channel();
+        let asks = terminal && output == Output::Text && on_interrupt.is_none();
+        Self { asks, open: false, typed: Some(typed), lines }
+    }
+
+    fn ask(&mut self) {
+        self.open = true;
+        eprintln!(
+            "gwtop: paused; r: roll back, c: continue, s: one step once this one passes, d: leave the canary live (as Ctrl-C again does)"
+        );
+        // Nothing else of a run reads the terminal. A read cannot be cancelled: it must not
+        // keep the process from ending either, so it has a thread that nobody waits for.
+        if let Some(typed) = self.typed.take() {
+            std::thread::spawn(move || {
+                for line in std::io::stdin().lines().map_while(Result::ok) {
+                    if typed.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    fn answer(line: &str) -> Option<(Order, &'static str)> {
+        match line.trim().to_lowercase().as_str() {
+            "r" | "rollback" => Some((Order::Rollback, "rolling back")),
+            "c" | "continue" => Some((Order::Resume, "going on")),
+            "s" | "step" => Some((Order::Step, "one step once this one passes, then paused again")),
+            "d" | "detach" => Some((Order::Stop, "leaving the canary live")),
+            _ => None,
         }
     }
 }

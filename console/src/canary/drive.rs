@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use self::{preflight::Refused, tell::Teller};
-use super::{Order, Run, Settings, Transition, progress::Progress};
+use super::{Order, Run, Settings, Transition, machine::Event, progress::Progress};
 use crate::{
     cluster::{connect::Connection, lease},
     exit::Exit,
@@ -50,21 +50,34 @@ async fn run(
     let holder = format!("{}/{}", lease::identity(), now.as_millisecond());
     let context = Arc::new(Context { connection, settings, run, holder });
     let mut teller = Teller::new(&context, events);
+    // What was ordered before there was a run to order.
+    let mut early = Vec::new();
     // Steps are counted only where there are some.
     let ready = match context.settings.validate() {
         Err(why) => Err(Refused::usage(why)),
         Ok(()) => {
-            tokio::select! {
-                ready = Box::pin(preflight::preflight(&context)) => ready,
-                Some(Order::Rollback | Order::Stop) = orders.recv() => {
-                    Err(Refused { exit: Exit::Stopped, message: "stopped before anything was written".to_owned() })
+            let mut preflight = std::pin::pin!(preflight::preflight(&context));
+            loop {
+                tokio::select! {
+                    ready = &mut preflight => break ready,
+                    Some(order) = orders.recv() => match order {
+                        Order::Rollback | Order::Stop => {
+                            let message = "stopped before anything was written".to_owned();
+                            break Err(Refused { exit: Exit::Stopped, message });
+                        }
+                        order => early.push(order),
+                    },
                 }
             }
         }
     };
     match ready {
         Ok(ready) if context.settings.dry_run.is_some() => Box::pin(dry::run(&context, &teller, ready)).await,
-        Ok(ready) => Box::pin(driver::Driver::new(context, teller, ready, progress).drive(orders)).await,
+        Ok(ready) => {
+            let mut driver = driver::Driver::new(context, teller, ready, progress);
+            driver.queue.extend(early.into_iter().map(Event::Order));
+            Box::pin(driver.drive(orders)).await;
+        }
         Err(Refused { exit, message }) => {
             let phase = if exit == Exit::Unreachable { "Unreachable" } else { "Refused" };
             let last = Transition { phase, message, finished: Some(exit), ..teller.blank() };

@@ -375,7 +375,7 @@ async fn undo(connection: &Connection, standing: &Standing, output: Output) -> E
         rollback: true,
         ..Settings::new(&standing.key.namespace, None)
     };
-    Box::pin(command::run(connection.clone(), settings, output, OnInterrupt::Detach)).await
+    Box::pin(command::run(connection.clone(), settings, output, Some(OnInterrupt::Detach))).await
 }
 
 /// `gc`: what died is listed or undone, and what has ended is cleared away.

@@ -9,8 +9,7 @@ use serde_json::json;
 use super::chaos::Fault;
 use super::world::*;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_weights_are_left_alone() {
+pub async fn somebody_elses_weights_are_left_alone() {
     let world = World::with([100, 0]).await;
     let mut canary = world.steps();
     canary.until("Observe").await;
@@ -25,8 +24,7 @@ async fn somebody_elses_weights_are_left_alone() {
     assert_eq!(world.weights().await, [70, 30]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_edit_of_something_else_does_not_disturb() {
+pub async fn an_edit_of_something_else_does_not_disturb() {
     let world = World::with([100, 0]).await;
     let mut canary = world.steps();
     canary.until("Observe").await;
@@ -37,8 +35,7 @@ async fn an_edit_of_something_else_does_not_disturb() {
     assert_eq!(world.get().await["spec"]["hostnames"], json!(["other.example"]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_route_stays_deleted() {
+pub async fn a_deleted_route_stays_deleted() {
     let world = World::with([100, 0]).await;
     let mut canary = world.steps();
     canary.until("Observe").await;
@@ -47,8 +44,7 @@ async fn a_deleted_route_stays_deleted() {
     assert!(world.routes.get_opt("app").await.unwrap().is_none());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rollback_waits_for_an_api_that_is_away() {
+pub async fn a_rollback_waits_for_an_api_that_is_away() {
     let mut world = World::with([100, 0]).await;
     let mut canary = world.steps();
     canary.until("Observe").await;
@@ -75,8 +71,7 @@ fn edit(stable: u64, canary: u64) -> serde_json::Value {
 const APP: &str = "/httproutes/app";
 
 /// The second step is spoilt in every way; it is written once, and the run goes on.
-#[tokio::test(flavor = "multi_thread")]
-async fn whatever_the_api_answers_a_step_is_written_once() {
+pub async fn whatever_the_api_answers_a_step_is_written_once() {
     for fault in [
         Fault::Answer(409),
         Fault::Answer(422),
@@ -111,8 +106,7 @@ async fn whatever_the_api_answers_a_step_is_written_once() {
 }
 
 /// A patch that went through although nobody was told, and an API that is away afterwards.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_write_whose_answer_is_lost_is_not_made_twice() {
+pub async fn a_write_whose_answer_is_lost_is_not_made_twice() {
     let world = World::with([100, 0]).await;
     let chaos = world.through_chaos().await;
     let mut canary = world.steps();
@@ -128,8 +122,7 @@ async fn a_write_whose_answer_is_lost_is_not_made_twice() {
     assert_eq!(second.count(), 1, "{audit}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rollback_is_tried_until_it_works() {
+pub async fn a_rollback_is_tried_until_it_works() {
     let world = World::with([100, 0]).await;
     let chaos = world.through_chaos().await;
     let mut canary = world.steps();
@@ -143,8 +136,7 @@ async fn a_rollback_is_tried_until_it_works() {
     world.left([100, 0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rollback_that_cannot_be_written_is_said_aloud() {
+pub async fn a_rollback_that_cannot_be_written_is_said_aloud() {
     let world = World::with([100, 0]).await;
     let chaos = world.through_chaos().await;
     let mut canary = world.start(&["app", "--step", "20", "--interval", "1m", "--rollback-deadline", "3s"]);
@@ -160,8 +152,7 @@ async fn a_rollback_that_cannot_be_written_is_said_aloud() {
     world.left([100, 0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_api_that_hangs_freezes_the_run() {
+pub async fn an_api_that_hangs_freezes_the_run() {
     let world = World::with([100, 0]).await;
     let chaos = world.through_chaos().await;
     let mut canary =
@@ -175,8 +166,7 @@ async fn an_api_that_hangs_freezes_the_run() {
     world.left([60, 40]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_weights_are_adopted_or_written_over_if_asked() {
+pub async fn somebody_elses_weights_are_adopted_or_written_over_if_asked() {
     let world = World::with([100, 0]).await;
     let args = ["app", "--steps", "20,40", "--interval", "2s"];
     let mut canary = world.start(&[&args[..], &["--on-drift", "reassert"]].concat());
@@ -199,8 +189,7 @@ async fn somebody_elses_weights_are_adopted_or_written_over_if_asked() {
     world.left([60, 40]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn backends_that_change_places_and_a_rule_before_ours_do_not_confuse() {
+pub async fn backends_that_change_places_and_a_rule_before_ours_do_not_confuse() {
     let world = World::with([100, 0]).await;
     let mut canary = world.steps();
     canary.until("Observe").await;
@@ -220,8 +209,7 @@ async fn backends_that_change_places_and_a_rule_before_ours_do_not_confuse() {
     assert_eq!(rules[1]["backendRefs"][1]["weight"], 60);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rule_that_is_renamed_or_loses_its_canary_ends_the_run() {
+pub async fn a_rule_that_is_renamed_or_loses_its_canary_ends_the_run() {
     for change in [
         json!([{"op": "add", "path": "/spec/rules/0/name", "value": "renamed"}]),
         json!([{"op": "remove", "path": "/spec/rules/0/backendRefs/1"}]),
@@ -236,8 +224,7 @@ async fn a_rule_that_is_renamed_or_loses_its_canary_ends_the_run() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn counters_that_begin_anew_and_no_traffic_at_all() {
+pub async fn counters_that_begin_anew_and_no_traffic_at_all() {
     let world = World::with([100, 0]).await;
     let mut canary = world.steps();
     canary.until("Observe").await;
@@ -255,8 +242,7 @@ async fn counters_that_begin_anew_and_no_traffic_at_all() {
     world.left([100, 0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_canary_without_endpoints_is_rolled_back_at_once() {
+pub async fn a_canary_without_endpoints_is_rolled_back_at_once() {
     let world = World::with([100, 0]).await;
     let slices =
         kube::Api::<k8s_openapi::api::discovery::v1::EndpointSlice>::namespaced(world.client.clone(), "default");
@@ -282,8 +268,7 @@ async fn a_canary_without_endpoints_is_rolled_back_at_once() {
     world.left([100, 0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_loss_of_metrics_is_met_as_asked() {
+pub async fn a_loss_of_metrics_is_met_as_asked() {
     for (policy, code, weights) in [("rollback", 7, [100, 0]), ("probe", 0, [60, 40])] {
         let world = World::with([100, 0]).await;
         let mut canary = world.start(&[
@@ -306,8 +291,7 @@ async fn a_loss_of_metrics_is_met_as_asked() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_that_still_reach_a_rolled_back_canary_are_shown() {
+pub async fn requests_that_still_reach_a_rolled_back_canary_are_shown() {
     let world = World::with([100, 0]).await;
     let mut canary = world.steps();
     canary.until("Observe").await;

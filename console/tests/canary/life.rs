@@ -2,8 +2,7 @@
 
 use super::world::*;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_run_left_is_taken_up_by_the_next() {
+pub async fn what_a_killed_run_left_is_taken_up_by_the_next() {
     let world = World::with([100, 0]).await;
     let mut first = world.steps();
     first.until("Observe").await;
@@ -19,8 +18,7 @@ async fn what_a_killed_run_left_is_taken_up_by_the_next() {
     world.left([60, 40]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_run_left_can_be_undone() {
+pub async fn what_a_killed_run_left_can_be_undone() {
     let world = World::with([9, 1]).await;
     let mut first = world.steps();
     first.until("Observe").await;
@@ -32,13 +30,13 @@ async fn what_a_killed_run_left_can_be_undone() {
     assert_eq!(world.start(&["app", "--rollback"]).ends().await.0, 2, "nothing is left to undo");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_operators_and_a_signal() {
+pub async fn two_operators_and_a_signal() {
     let world = World::with([9, 1]).await;
-    let mut first = world.steps();
+    let args = ["app", "--step", "20", "--interval", "1m"];
+    let mut first = world.start(&args);
     first.until("Observe").await;
     let before = world.weights().await;
-    let mut second = world.steps();
+    let mut second = world.start(&args);
     assert_eq!(second.ends().await.0, 6, "{:#?}", second.seen);
     assert_eq!(world.weights().await, before);
     first.signal("-TERM");
@@ -46,8 +44,7 @@ async fn two_operators_and_a_signal() {
     world.left([9, 1]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_detached_run_leaves_the_canary_live_and_another_goes_on_from_there() {
+pub async fn a_detached_run_leaves_the_canary_live_and_another_goes_on_from_there() {
     let world = World::with([100, 0]).await;
     let mut first =
         world.start(&["app", "--step", "20", "--max", "40", "--interval", "1m", "--on-interrupt", "detach"]);
@@ -67,8 +64,7 @@ async fn state(world: &World) -> serde_json::Value {
     serde_json::from_str::<serde_json::Value>(&text).unwrap()["items"][0].clone()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_is_told_by_others_what_to_do() {
+pub async fn a_run_is_told_by_others_what_to_do() {
     let world = World::with([100, 0]).await;
     let mut canary = world.start(&["app", "--steps", "20,30,40", "--interval", "30s", "--soak", "1s", "--promote"]);
     canary.until("Observe").await;
@@ -93,8 +89,7 @@ async fn a_run_is_told_by_others_what_to_do() {
     assert_eq!(world.canary(&["status", "-w"]).await.0, 2, "its Lease was cleared away");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_waits_gets_the_runs_own_exit_code() {
+pub async fn who_waits_gets_the_runs_own_exit_code() {
     let world = World::with([100, 0]).await;
     let mut canary = world.start(&["app", "--step", "20", "--interval", "1m"]);
     canary.until("Observe").await;
@@ -113,8 +108,7 @@ async fn who_waits_gets_the_runs_own_exit_code() {
     world.left([100, 0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_step_to_approve_waits_and_is_judged_while_it_waits() {
+pub async fn a_step_to_approve_waits_and_is_judged_while_it_waits() {
     let world = World::with([100, 0]).await;
     let args = ["app", "--steps", "20,40", "--interval", "500ms", "--approve-at", "10"];
     let mut canary = world.start(&args);
@@ -134,8 +128,7 @@ async fn a_step_to_approve_waits_and_is_judged_while_it_waits() {
 }
 
 /// Killed in every state that writes or waits; then undone, or resumed, by another process.
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_state_a_run_is_undone_or_taken_up() {
+pub async fn killed_at_any_state_a_run_is_undone_or_taken_up() {
     let phases = ["Preflight", "Claim", "Apply", "Converge", "Observe", "Judge", "Approval", "Promote", "Soak"];
     let undone = phases.map(|phase| (phase, true));
     let resumed = ["Claim", "Converge", "Approval", "Soak"].map(|phase| (phase, false));
@@ -186,8 +179,7 @@ async fn killed(phase: &str, undo: bool) {
     world.left([0, 100]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_jumps_takes_no_route_from_the_living() {
+pub async fn a_clock_that_jumps_takes_no_route_from_the_living() {
     use k8s_openapi::api::coordination::v1::Lease;
     let world = World::with([100, 0]).await;
     let mut first = world.start(&["app", "--step", "20", "--interval", "1m"]);

@@ -80,8 +80,7 @@ impl Ear {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_else_writes_the_route_is_named_before_anything_is_written() {
+pub async fn who_else_writes_the_route_is_named_before_anything_is_written() {
     let world = World::new().await;
     let mut owned = route("app", [100, 0]);
     let id = "storefront:gateway.networking.k8s.io/HTTPRoute:default/app";
@@ -99,8 +98,7 @@ async fn who_else_writes_the_route_is_named_before_anything_is_written() {
     assert_eq!(canary.ends().await.0, 0, "{:#?}", canary.seen);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn webhooks_are_signed_and_may_say_no() {
+pub async fn webhooks_are_signed_and_may_say_no() {
     let world = World::with([100, 0]).await;
     let (ear, url) = Ear::open().await;
     let secret = world.folder.path().join("secret");
@@ -147,8 +145,7 @@ async fn webhooks_are_signed_and_may_say_no() {
     assert_eq!(annotations, json!({"team": "shop"}), "not even claimed");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn queries_judge_and_no_data_is_never_a_pass() {
+pub async fn queries_judge_and_no_data_is_never_a_pass() {
     let (ear, url) = Ear::open().await;
     let number = |value: &str| {
         let result = json!([{"metric": {}, "value": [1, value]}]);
@@ -195,8 +192,7 @@ async fn queries_judge_and_no_data_is_never_a_pass() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_route_has_events_and_a_slow_canary_is_caught() {
+pub async fn the_route_has_events_and_a_slow_canary_is_caught() {
     let world = World::with([100, 0]).await;
     let mut canary = world.start(&["app", "--steps", "20,40", "--interval", "10s"]);
     canary.until("Observe").await;
@@ -218,8 +214,7 @@ async fn the_route_has_events_and_a_slow_canary_is_caught() {
     assert_eq!(last.regarding.as_ref().unwrap().uid, world.routes.get("app").await.unwrap().metadata.uid);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_command_and_a_service_can_be_the_check() {
+pub async fn a_command_and_a_service_can_be_the_check() {
     let world = World::with([100, 0]).await;
     let flag = world.folder.path().join("well");
     std::fs::write(&flag, "").unwrap();
@@ -243,8 +238,7 @@ async fn a_command_and_a_service_can_be_the_check() {
     world.left([100, 0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn metrics_that_blend_the_two_backends_refuse_the_run() {
+pub async fn metrics_that_blend_the_two_backends_refuse_the_run() {
     let world = World::with([100, 0]).await;
     let (ear, url) = Ear::open().await;
     let text = "envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"2\",envoy_cluster_name=\"httproute/default/app/rule/0\"} 5\n";

@@ -34,8 +34,7 @@ async fn left(world: &World, made: &Value, weights: [u64; 2]) {
     assert_eq!(annotations, expected["metadata"]["annotations"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_route_is_stepped() {
+pub async fn every_kind_of_route_is_stepped() {
     let world = World::new().await;
     for kind in ["GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"] {
         let made = other(kind, "app", [100, 0]);
@@ -53,8 +52,7 @@ async fn every_kind_of_route_is_stepped() {
     left(&world, &other("GRPCRoute", "app", [60, 40]), [60, 40]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_of_many_backends_and_a_rule_by_its_name() {
+pub async fn two_of_many_backends_and_a_rule_by_its_name() {
     let world = World::new().await;
     let mut made = route("app", [90, 0]);
     let rules = made["spec"]["rules"].as_array_mut().unwrap();
@@ -76,8 +74,7 @@ async fn two_of_many_backends_and_a_rule_by_its_name() {
     assert_eq!(world.get().await["spec"], made["spec"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tenth_of_a_percent_and_back_to_the_weights_that_were() {
+pub async fn a_tenth_of_a_percent_and_back_to_the_weights_that_were() {
     let world = World::with([1, 1]).await;
     let mut canary = world.start(&["app", "--steps", "50.1,60", "--interval", "1m"]);
     let applied = canary.until("Apply").await;
@@ -96,8 +93,7 @@ async fn a_tenth_of_a_percent_and_back_to_the_weights_that_were() {
     world.left([1, 0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn several_routes_move_together_or_not_at_all() {
+pub async fn several_routes_move_together_or_not_at_all() {
     let world = World::with([100, 0]).await;
     let second = other("TCPRoute", "second", [10, 0]);
     world.serve(&second).await;
@@ -123,8 +119,7 @@ async fn several_routes_move_together_or_not_at_all() {
     left(&world, &second, [10, 0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_canary_of_one_route_takes_all_back_and_a_missing_route_refuses_all() {
+pub async fn a_bad_canary_of_one_route_takes_all_back_and_a_missing_route_refuses_all() {
     let world = World::with([100, 0]).await;
     let second = other("TCPRoute", "second", [10, 0]);
     world.serve(&second).await;
@@ -139,8 +134,7 @@ async fn a_bad_canary_of_one_route_takes_all_back_and_a_missing_route_refuses_al
     world.left([100, 0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn header_and_mirror_come_before_users_and_leave_nothing() {
+pub async fn header_and_mirror_come_before_users_and_leave_nothing() {
     let world = World::with([100, 0]).await;
     let args = [
         "app",
@@ -189,8 +183,7 @@ async fn header_and_mirror_come_before_users_and_leave_nothing() {
     world.left([100, 0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_promotion_soaks_and_says_what_to_commit() {
+pub async fn a_promotion_soaks_and_says_what_to_commit() {
     let world = World::with([100, 0]).await;
     let report = world.folder.path().join("report.md");
     let mut canary = world.start(&[
@@ -216,8 +209,7 @@ async fn a_promotion_soaks_and_says_what_to_commit() {
     assert!(report.contains("**Done**") && report.contains("```diff"), "{report}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_plan_file_has_the_flags_and_the_command_line_wins() {
+pub async fn a_plan_file_has_the_flags_and_the_command_line_wins() {
     let world = World::with([100, 0]).await;
     let file = world.folder.path().join("plan.yaml");
     std::fs::write(&file, "route: app\nsteps: [20, 30]\ninterval: 1h\nmax-error-rate: 2%\n").unwrap();
@@ -229,8 +221,7 @@ async fn a_plan_file_has_the_flags_and_the_command_line_wins() {
     assert_eq!(world.canary(&["--plan", plan]).await.0, 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_tells_exposure_and_asks_the_api_if_told_to() {
+pub async fn a_dry_run_tells_exposure_and_asks_the_api_if_told_to() {
     let world = World::with([100, 0]).await;
     let mut canary = world.start(&["app", "--steps", "0.5,50", "--dry-run=server"]);
     assert_eq!(canary.ends().await.0, 0, "{:#?}", canary.seen);

@@ -123,6 +123,21 @@ impl World {
         routes.create(&PostParams::default(), &object).await.unwrap();
     }
 
+    /// Another replica of the gateway, as busy as the first, and where its metrics are.
+    pub async fn replica(&self) -> (Arc<Behaviour>, String) {
+        let (first, replica) = (self.behaviour.clone(), Arc::new(Behaviour::default()));
+        let url = serve(replica.clone()).await;
+        let own = replica.clone();
+        tokio::spawn(async move {
+            loop {
+                let text = first.text.lock().unwrap().clone();
+                *own.text.lock().unwrap() = text;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        (replica, url)
+    }
+
     /// As `create`, and the route gets traffic.
     pub async fn serve(&self, route: &Value) {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
