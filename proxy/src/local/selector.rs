@@ -269,7 +269,13 @@ impl<'a> Parser<'a> {
     fn values(&mut self, key: &str) -> Result<Vec<String>, String> {
         match self.next() {
             Some(Token::Sign("(")) => {}
-            other => return Err(format!("found '{}', expected: '('", other.map_or("", Token::text))),
+            other => return Err(format!("found '{}' expected: '('", other.map_or("", Token::text))),
+        }
+        match self.peek() {
+            Some(Token::Word(_) | Token::Sign("," | ")")) => {}
+            other => {
+                return Err(format!("found '{}', expected: ',', ')' or identifier", other.map_or("", Token::text)));
+            }
         }
         let mut values = Vec::new();
         loop {

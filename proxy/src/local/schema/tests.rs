@@ -544,7 +544,7 @@ fn a_class_keeps_its_controller() {
     let errors = SCHEMAS.admit(GROUP, "GatewayClass", &mut other, Some(&old)).errors;
     assert_eq!(errors.len(), 1);
     assert_eq!(errors[0].field, "spec.controllerName");
-    assert!(errors[0].message.starts_with("Invalid value: \"string\": "), "{}", errors[0].message);
+    assert!(errors[0].message.starts_with("Invalid value: \"example.com/other\": "), "{}", errors[0].message);
 }
 
 #[test]

@@ -38,6 +38,8 @@ fn what_is_not_a_selector_is_refused() {
     {
         assert!(parse_labels(selector).is_err(), "{selector}");
     }
+    assert_eq!(parse_labels("a in (").unwrap_err(), "found '', expected: ',', ')' or identifier");
+    assert_eq!(parse_labels("a in (b").unwrap_err(), "found '', expected: ',' or ')'");
     let many = vec!["a"; MAX_REQUIREMENTS + 1].join(",");
     assert!(parse_labels(&many).is_err());
 }

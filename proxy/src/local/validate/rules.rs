@@ -55,7 +55,7 @@ impl Rule {
         })
     }
 
-    fn check(&self, node: &Node, path: &str, context: &Context<'_>, old: Option<&Cel>) -> Option<FieldError> {
+    fn check(&self, value: &Value, path: &str, context: &Context<'_>, old: Option<&Cel>) -> Option<FieldError> {
         let mut scope = context.new_inner_scope();
         if self.optional_old {
             let old = old.map_or_else(OptionalValue::none, |old| OptionalValue::of(old.clone()));
@@ -88,23 +88,25 @@ impl Rule {
                 format!("{why} evaluating rule: {said}")
             }
         };
+        // Lists and objects are not shown.
+        let whole = value.is_object() || value.is_array();
+        let field = format!("{path}{}", self.field);
         let (kind, word) = match self.reason.as_deref() {
             Some("FieldValueForbidden") => (FieldErrorKind::Forbidden, "Forbidden: ".to_owned()),
             Some("FieldValueRequired") => (FieldErrorKind::Required, "Required value: ".to_owned()),
             Some("FieldValueDuplicate") => {
-                (FieldErrorKind::Duplicate, format!("Duplicate value: {:?}: ", node.type_word()))
+                let shown = if whole { String::new() } else { format!(": {value}") };
+                let message = format!("Duplicate value{shown}");
+                return Some(FieldError { field, kind: FieldErrorKind::Duplicate, message });
             }
-            _ => (FieldErrorKind::Invalid, format!("Invalid value: {:?}: ", node.type_word())),
+            _ if whole => (FieldErrorKind::Invalid, "Invalid value: ".to_owned()),
+            _ => (FieldErrorKind::Invalid, format!("Invalid value: {value}: ")),
         };
-        Some(FieldError { field: format!("{path}{}", self.field), kind, message: format!("{word}{message}") })
+        Some(FieldError { field, kind, message: format!("{word}{message}") })
     }
 }
 
 impl Node {
-    fn type_word(&self) -> &'static str {
-        self.type_.map_or("", Type::name)
-    }
-
     /// Whether any rule stands here or below.
     pub(super) fn count_rules(&mut self) -> bool {
         let mut below = false;
@@ -148,7 +150,7 @@ impl Node {
             scope.add_variable_from_value("self", self.cel(value, context));
             let old = old.filter(|old| !old.is_null()).map(|old| self.cel(old, context));
             let rules = self.rules.iter().filter(|rule| rule.transition || !same);
-            errors.extend(rules.filter_map(|rule| rule.check(self, path, &scope, old.as_ref())));
+            errors.extend(rules.filter_map(|rule| rule.check(value, path, &scope, old.as_ref())));
         }
         match value {
             Value::Object(fields) => {
