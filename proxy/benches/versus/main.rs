@@ -233,6 +233,21 @@ async fn compare(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Waits until what a start leaves to do is done: gwproxy writes the status of every route after
+/// it serves them, in the same process.
+async fn settled(running: &Running) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(120);
+    let mut before = running.cpu()?;
+    let mut quiet = 0;
+    while quiet < 3 && Instant::now() < until {
+        sleep(Duration::from_millis(200)).await;
+        let now = running.cpu()?;
+        quiet = if now.saturating_sub(before) < Duration::from_millis(4) { quiet + 1 } else { 0 };
+        before = now;
+    }
+    Ok(())
+}
+
 impl Bench<'_> {
     async fn start(&self, proxy: &Proxy, routes: usize) -> Result<Contestant> {
         let port = self.next_port.replace(self.next_port.get() + 10);
@@ -251,7 +266,10 @@ impl Bench<'_> {
                 client::exchange(&mut stream, last.as_bytes(), &mut Vec::new()).await
             };
             match tokio::time::timeout(Duration::from_secs(1), answers).await {
-                Ok(Ok(())) => return Ok(Contestant { running, listens, dir }),
+                Ok(Ok(())) => {
+                    settled(&running).await?;
+                    return Ok(Contestant { running, listens, dir });
+                }
                 _ if running.has_ended() || Instant::now() > until => {
                     return Err(proxies::said(&dir)).wrap_err_with(|| format!("{} did not start", proxy.name));
                 }
