@@ -1,5 +1,5 @@
-//! Instructions of user space for one request, by callgrind: the same on a busy machine as on an
-//! idle one. Two runs differ only in the number of requests.
+//! Instructions of user space for one request, by callgrind: on a busy machine nearly the same as
+//! on an idle one. Two runs differ only in the number of requests.
 
 use std::{fs, process::Command, time::Duration};
 
