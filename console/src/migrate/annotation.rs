@@ -198,8 +198,7 @@ pub fn markdown() -> String {
             (Converted, _) => "converted",
             (Tuning, _) => "dropped",
             (Missing, _) => "manual",
-            (Protection, None) => "manual, protects",
-            (Protection, Some(_)) => "manual, protects; extension for envoy-gateway",
+            (Protection, _) => "manual, protects",
         };
         let how = match (one.standard, one.envoy) {
             (Tuning, _) => "tunes nginx itself; clients see no difference".to_owned(),

@@ -17,7 +17,7 @@ const fn profile(name: &'static str, class: &'static str, cors: bool, timeouts: 
 
 pub const PROFILES: &[Profile] = &[
     profile("standard", "gateway", true, true, true),
-    profile("gwproxy", "gwproxy", false, true, true),
+    profile("gwproxy", "gwproxy", true, true, true),
     profile("envoy-gateway", "envoy-gateway", true, true, true),
     profile("nginx-gateway-fabric", "nginx", true, false, true),
     profile("istio", "istio", true, true, true),

@@ -14,8 +14,8 @@ fn counted(migration: &Migration) -> impl Iterator<Item = &Entry> {
     migration.entries.iter().filter(|entry| entry.counted)
 }
 
-fn counts(migration: &Migration) -> [(Outcome, usize); 5] {
-    [Outcome::Exact, Outcome::Approximate, Outcome::Extension, Outcome::Manual, Outcome::Dropped]
+fn counts(migration: &Migration) -> [(Outcome, usize); 4] {
+    [Outcome::Exact, Outcome::Approximate, Outcome::Manual, Outcome::Dropped]
         .map(|outcome| (outcome, migration.count(outcome)))
 }
 
@@ -109,7 +109,7 @@ pub fn sarif(migration: &Migration) -> Value {
     let level = |outcome: Outcome| match outcome {
         Outcome::Manual => "error",
         Outcome::Approximate => "warning",
-        Outcome::Exact | Outcome::Extension | Outcome::Dropped => "note",
+        Outcome::Exact | Outcome::Dropped => "note",
     };
     let results: Vec<_> = counted(migration)
         .filter(|entry| entry.outcome != Outcome::Exact)
@@ -129,7 +129,7 @@ pub fn sarif(migration: &Migration) -> Value {
             })
         })
         .collect();
-    let rules: Vec<_> = [Outcome::Approximate, Outcome::Extension, Outcome::Manual, Outcome::Dropped]
+    let rules: Vec<_> = [Outcome::Approximate, Outcome::Manual, Outcome::Dropped]
         .iter()
         .map(|outcome| json!({"id": format!("migrate/{}", outcome.word()), "shortDescription": {"text": format!("The field is {} in the Gateway API", outcome.word())}}))
         .collect();

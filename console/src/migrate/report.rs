@@ -13,8 +13,6 @@ pub enum Outcome {
     Exact,
     /// Standard fields that come close; the reason says what differs.
     Approximate,
-    /// A policy of the target implementation.
-    Extension,
     /// Somebody has to do something.
     Manual,
     /// Means nothing to the output, or never took effect.
@@ -26,7 +24,6 @@ impl Outcome {
         match self {
             Self::Exact => "exact",
             Self::Approximate => "approximate",
-            Self::Extension => "extension",
             Self::Manual => "manual",
             Self::Dropped => "dropped",
         }
@@ -93,7 +90,6 @@ impl Notes {
             if let Some(notes) = self.0.get(at).filter(|notes| !notes.is_empty()) {
                 let rank = |outcome: Outcome| match outcome {
                     Outcome::Exact => 0,
-                    Outcome::Extension => 1,
                     Outcome::Approximate => 2,
                     Outcome::Dropped => 3,
                     Outcome::Manual => 4,
@@ -177,14 +173,14 @@ fn bookkeeping(field: &str) -> bool {
         || field.contains("kubectl.kubernetes.io/last-applied-configuration")
 }
 
-/// Share of the counted fields that keep their meaning: 1 for exact and extension, a half for
+/// Share of the counted fields that keep their meaning: 1 for exact, a half for
 /// approximate, 0 for manual and dropped. Nothing counted is all kept.
 pub fn fidelity<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> f64 {
     let (mut kept, mut all) = (0.0, 0.0);
     for entry in entries.into_iter().filter(|entry| entry.counted) {
         all += 1.0;
         kept += match entry.outcome {
-            Outcome::Exact | Outcome::Extension => 1.0,
+            Outcome::Exact => 1.0,
             Outcome::Approximate => 0.5,
             Outcome::Manual | Outcome::Dropped => 0.0,
         };
