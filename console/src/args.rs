@@ -25,6 +25,7 @@ pub(crate) struct Cli {
 
 /// The flags of kubectl.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Kubeconfig to use instead of $KUBECONFIG and ~/.kube/config
     #[arg(long, global = true, value_name = "FILE")]

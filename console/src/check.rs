@@ -3,6 +3,7 @@
 
 mod backends;
 pub mod catalogue;
+mod causes;
 mod certificates;
 pub mod collect;
 pub mod command;
@@ -115,6 +116,7 @@ pub fn run(seen: &Seen, options: &Options) -> Report {
         report.checks.push(Ran { rule: &check.rule, outcome });
         report.findings.extend(findings);
     }
+    causes::fold(&mut report.findings);
     report.sort();
     report
 }

@@ -346,18 +346,19 @@ pub fn explain(check: &Check) -> String {
     let rule = &check.rule;
     let kinds: Vec<_> = check.needs.iter().map(|(_, kind)| *kind).collect();
     format!(
-        "{} ({}): {}\n\n{}\n\nFix: {}\n\nRun by: gwtop {}\nReads: {}\nFiles alone can answer: {}\nLeave out for one object: annotation {}: {}\n",
-        rule.id,
-        rule.severity.word(),
-        rule.title,
-        rule.why,
-        rule.fix,
-        command(check.suite),
+        "{}Reads: {}\nFiles alone can answer: {}\nLeave out for one object: annotation {}: {}\n",
+        told(rule, &format!("gwtop {}", command(check.suite))),
         if kinds.is_empty() { "nothing of the cluster".to_owned() } else { kinds.join(", ") },
         if check.offline { "yes" } else { "no" },
         super::IGNORE,
         rule.id,
     )
+}
+
+/// A rule for people, with who runs it.
+pub fn told(rule: &Rule, by: &str) -> String {
+    let severity = rule.severity.word();
+    format!("{} ({severity}): {}\n\n{}\n\nFix: {}\n\nRun by: {by}\n", rule.id, rule.title, rule.why, rule.fix)
 }
 
 fn command(suite: Suite) -> &'static str {

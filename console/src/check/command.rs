@@ -15,6 +15,7 @@ use crate::{
     exit::Exit,
     finding::{Finding, Report, Severity, github, human, junit, markdown, sarif},
     migrate::{command::Read, emit},
+    triage::RULES,
 };
 
 const SCHEMA: &str = "gwtop.dev/check/v1";
@@ -155,6 +156,11 @@ pub fn explain(id: Option<&str>) -> Exit {
             .map(|check| {
                 vec![check.rule.id.to_owned(), check.rule.severity.word().to_owned(), check.rule.title.to_owned()]
             })
+            .chain(
+                RULES
+                    .iter()
+                    .map(|rule| vec![rule.id.to_owned(), rule.severity.word().to_owned(), rule.title.to_owned()]),
+            )
             .collect();
         print!("{}", crate::print::table(&["ID", "GRAVEST", "CHECKS"], &rows));
         return Exit::Ok;
@@ -164,7 +170,13 @@ pub fn explain(id: Option<&str>) -> Exit {
             print!("{}", catalogue::explain(check));
             Exit::Ok
         }
-        None => usage(&format!("there is no check {id}; `gwtop explain` lists them")),
+        None => match RULES.iter().find(|rule| rule.id.eq_ignore_ascii_case(id)) {
+            Some(rule) => {
+                print!("{}", catalogue::told(rule, "gwtop status, gwtop why, the console's findings"));
+                Exit::Ok
+            }
+            None => usage(&format!("there is no check {id}; `gwtop explain` lists them")),
+        },
     }
 }
 
