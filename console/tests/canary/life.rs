@@ -149,6 +149,8 @@ async fn killed(phase: &str, undo: bool) {
     canary.until(phase).await;
     canary.signal("-KILL");
     canary.child.wait().await.unwrap();
+    // Its last write may still be on its way.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     if world.get().await["metadata"]["annotations"].as_object().unwrap().len() == 1 {
         assert_eq!(phase, "Preflight");
         world.left([100, 0]).await;
