@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::{
     metrics::Registry,
     resources::{Kind, Set},
-    table::{Socket, Table},
+    table::{Socket, Start, Table},
     types::{Key, gateway::RouteGroupKind, refs::ParentRef},
 };
 
@@ -58,9 +58,9 @@ pub fn compile(
     let classes = classes::compile(set, controller);
     let grants = grants::Grants::new(set.grants.iter().map(|(key, grant)| (key, &**grant)));
     let mut gateways = gateways::plan(set, &classes, addresses, &grants, memory);
-    // Tables may follow each other within a few requests: each starts its picks elsewhere.
     let known = std::mem::take(&mut last.backends);
-    let mut backends = backends::Backends::new(set, &grants, known, generation.wrapping_mul(7919));
+    let start = Start { turn: generation.wrapping_mul(7919), workers: registry.workers() };
+    let mut backends = backends::Backends::new(set, &grants, known, start);
     let parents = parents::Parents::new(&gateways);
     let mut placing = placing::Placing {
         set,

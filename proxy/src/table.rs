@@ -20,7 +20,7 @@ pub mod upstream_tls;
 
 pub use cors::Cors;
 pub use hosts::HostMap;
-pub use pick::Picker;
+pub use pick::{Picker, Start};
 pub use route::{Found, RequestHead, RouteMatch, Routes};
 pub use socket::{Socket, Transport};
 pub use stream::{ProxyHeader, StreamBackend, StreamRule};

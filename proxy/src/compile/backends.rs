@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     resources::{Set, changes::service_of},
-    table::{CertificatePem, Endpoints, Picker, UpstreamProtocol, UpstreamTls},
+    table::{CertificatePem, Endpoints, Picker, Start, UpstreamProtocol, UpstreamTls},
     types::{GROUP, Key, refs::BackendObjectRef},
 };
 
@@ -84,16 +84,16 @@ pub struct Backends<'a> {
     /// Services that were asked for since this was last emptied, whether they exist or not.
     pub asked: BTreeSet<Key>,
     /// Where the picks of this table start.
-    turn: u64,
+    start: Start,
 }
 
 impl<'a> Backends<'a> {
-    pub fn new(set: &'a Set, grants: &'a Grants<'a>, known: Known, turn: u64) -> Self {
-        Self { set, grants, slices: None, known, asked: BTreeSet::new(), turn }
+    pub fn new(set: &'a Set, grants: &'a Grants<'a>, known: Known, start: Start) -> Self {
+        Self { set, grants, slices: None, known, asked: BTreeSet::new(), start }
     }
 
-    pub fn turn(&self) -> u64 {
-        self.turn
+    pub fn start(&self) -> Start {
+        self.start
     }
 
     /// The target of `reference`, which stands at `field` of an object of kind `from` in
@@ -206,7 +206,7 @@ impl<'a> Backends<'a> {
         let slices = self.slices.get_or_insert_with(|| by_service(self.set)).get(key);
         let slices = slices.into_iter().flatten();
         let addresses: BTreeSet<_> = slices.flat_map(|slice| ready(slice, service, service_port)).collect();
-        let addresses = Picker::starting(self.turn, addresses.into_iter().map(|address| (1, address)));
+        let addresses = Picker::starting(self.start, addresses.into_iter().map(|address| (1, address)));
         let made = Arc::new(Endpoints { protocol, addresses });
         self.known.endpoints.entry(key.clone()).or_default().insert(port, Arc::clone(&made));
         made

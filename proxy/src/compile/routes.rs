@@ -17,7 +17,7 @@ use super::{
 use crate::{
     metrics::{Registry, Series, SeriesKey},
     table::{
-        Backend, Outcome, Picker, Redirect, Retry, Rewrite, RouteId, RouteMatch, Rule, Target, Timeouts,
+        Backend, Outcome, Picker, Redirect, Retry, Rewrite, RouteId, RouteMatch, Rule, Start, Target, Timeouts,
         route::{PathMatcher, ValueMatcher},
     },
     types::{Key, grpcroute::GrpcRule, httproute::HttpRule},
@@ -99,7 +99,7 @@ impl Placing<'_, '_> {
     ) -> Vec<Vec<Verdict>> {
         let (kind, key) = (reference.0.name(), &reference.1);
         let (rules, problems) = rules(route, key, self.backends);
-        let context = Context { kind, key, turn: self.backends.turn(), registry: self.registry };
+        let context = Context { kind, key, start: self.backends.start(), registry: self.registry };
         let mut told = Vec::with_capacity(known.parents.len());
         for (parent, (at, attachment)) in known.parents.iter().enumerate() {
             let lost = self.lost(reference, parent).cloned().unwrap_or_default();
@@ -160,7 +160,7 @@ fn conditions(refused: Option<Problem>, problems: &Problems, rules: usize) -> Ve
 struct Context<'c> {
     kind: &'static str,
     key: &'c Key,
-    turn: u64,
+    start: Start,
     registry: &'c Registry,
 }
 
@@ -191,7 +191,7 @@ impl RulePlan {
     }
 
     fn rule(&self, index: usize, listener: &ListenerPlan<'_>, client: &Client, context: &Context<'_>) -> Rule {
-        let Context { kind, key, turn, registry } = *context;
+        let Context { kind, key, start, registry } = *context;
         let labels = SeriesKey {
             route_kind: kind.to_owned(),
             route_namespace: key.namespace.clone(),
@@ -210,7 +210,7 @@ impl RulePlan {
                     });
                     (*weight, self.backend(resolved, filters, client, series))
                 });
-                Outcome::Forward(Picker::starting(turn, backends))
+                Outcome::Forward(Picker::starting(start, backends))
             }
             OutcomePlan::Redirect(redirect) => Outcome::Redirect(Box::new(redirect.clone())),
             OutcomePlan::Respond(why) => Outcome::Respond(StatusCode::INTERNAL_SERVER_ERROR, why),

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     contract::SEND_PROXY_ANNOTATION,
     metrics::{Registry, SeriesKey},
-    table::{Picker, ProxyHeader, RouteId, StreamBackend, StreamRule, Target},
+    table::{Picker, ProxyHeader, RouteId, Start, StreamBackend, StreamRule, Target},
     types::{Key, stream::StreamRule as RuleSpec},
 };
 
@@ -65,7 +65,7 @@ impl Placing<'_, '_> {
                 if !listener.is_servable() {
                     continue;
                 }
-                let rule = Arc::new(plan.rule(kind, key, listener, self.backends.turn(), self.registry));
+                let rule = Arc::new(plan.rule(kind, key, listener, self.backends.start(), self.registry));
                 placed.streams_changed = true;
                 for hostname in hostnames {
                     let rank = (reference.0, known.created, key.clone());
@@ -151,7 +151,7 @@ impl RulePlan {
         kind: &'static str,
         key: &Key,
         listener: &ListenerPlan<'_>,
-        turn: u64,
+        start: Start,
         registry: &Registry,
     ) -> StreamRule {
         let labels = SeriesKey {
@@ -176,7 +176,7 @@ impl RulePlan {
         });
         StreamRule {
             route: RouteId { kind, key: key.clone(), rule: 0, rule_name: self.name.clone() },
-            backends: Picker::starting(turn, backends),
+            backends: Picker::starting(start, backends),
             unserved: registry.series(labels),
         }
     }

@@ -217,7 +217,7 @@ spec:
     let endpoints: Vec<_> = matches
         .iter()
         .filter_map(|one| match &one.rule.outcome {
-            crate::table::Outcome::Forward(picker) => match &picker.pick()?.target {
+            crate::table::Outcome::Forward(picker) => match &picker.pick(0)?.target {
                 crate::table::Target::Endpoints(endpoints) => Some(Arc::clone(endpoints)),
                 crate::table::Target::Fail(..) => None,
             },

@@ -82,9 +82,9 @@ pub(super) struct Way<'a> {
 
 impl Way<'_> {
     /// The picker's choice, unless it refused this request before.
-    fn choose(&self) -> Option<SocketAddr> {
+    fn choose(&self, worker: usize) -> Option<SocketAddr> {
         let addresses = &self.endpoints.addresses;
-        let picked = *addresses.pick()?;
+        let picked = *addresses.pick(worker)?;
         if self.refused.contains(&picked) {
             return addresses.entries().find(|address| !self.refused.contains(address)).copied();
         }
@@ -106,7 +106,7 @@ pub(super) async fn send(
         if attempt > 0 {
             record.retried();
         }
-        let Some(address) = way.choose() else { return Err(refusal) };
+        let Some(address) = way.choose(record.shared().index) else { return Err(refusal) };
         record.endpoint(address);
         let peer = Peer { address, tls: way.tls.cloned() };
         let sent = match way.endpoints.protocol {

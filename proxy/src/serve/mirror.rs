@@ -133,7 +133,7 @@ pub(super) fn chosen(mirror: &Mirror) -> bool {
 
 /// Starts a copy of the request; what it returns takes the body.
 pub(super) fn start(mirror: &Mirror, parts: &Parts, body: &RequestBody, shared: &Rc<Shared>) -> Option<Sender> {
-    let address = *mirror.endpoints.addresses.pick()?;
+    let address = *mirror.endpoints.addresses.pick(shared.index)?;
     let mut request = Request::new(RequestBody::Empty);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = parts.uri.clone();

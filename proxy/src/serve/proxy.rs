@@ -48,7 +48,7 @@ pub(super) async fn take(
             redirected(connection, taken, redirect, &parts, begin(&taken.rule.series, &parts))
         }
         Outcome::Forward(backends) => {
-            let Some(backend) = backends.pick() else {
+            let Some(backend) = backends.pick(connection.shared.index) else {
                 let record = begin(&taken.rule.series, &parts);
                 return answer::text(record, StatusCode::INTERNAL_SERVER_ERROR, "this route has no backend\n");
             };

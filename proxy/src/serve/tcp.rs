@@ -93,7 +93,7 @@ pub(super) struct Way {
 /// by itself; a side that reads slowly slows the other down.
 pub(super) async fn forward(mut client: impl Client, way: Way, rule: &StreamRule, shared: &Shared) {
     keep_alive(client.socket());
-    let Some(backend) = rule.backends.pick() else {
+    let Some(backend) = rule.backends.pick(shared.index) else {
         drop(Counted::new(&rule.unserved, shared.index));
         return reset(client.socket());
     };
@@ -123,7 +123,7 @@ pub(super) async fn forward(mut client: impl Client, way: Way, rule: &StreamRule
 /// A connection to one of the endpoints; another one is tried where one does not answer.
 async fn connect(endpoints: &Endpoints, series: &Series, shared: &Shared) -> Option<TcpStream> {
     let mut refused: Vec<SocketAddr> = Vec::new();
-    let mut next = endpoints.addresses.pick().copied();
+    let mut next = endpoints.addresses.pick(shared.index).copied();
     for _ in 0..ATTEMPTS {
         let address = next?;
         match shared.pool.connect(address).await {

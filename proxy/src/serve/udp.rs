@@ -145,7 +145,7 @@ impl Listening {
             unmatched.closed(worker);
             return None;
         };
-        let Some(backend) = rule.backends.pick() else {
+        let Some(backend) = rule.backends.pick(worker) else {
             rule.unserved.opened(worker);
             rule.unserved.closed(worker);
             return None;
@@ -247,7 +247,7 @@ fn begin(
     generation: u64,
 ) -> io::Result<Flow> {
     let endpoint = match &backend.target {
-        Target::Endpoints(endpoints) => endpoints.addresses.pick().copied(),
+        Target::Endpoints(endpoints) => endpoints.addresses.pick(worker).copied(),
         Target::Fail(..) => None,
     };
     let endpoint = endpoint.ok_or(io::ErrorKind::NotFound)?;

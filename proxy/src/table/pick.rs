@@ -1,32 +1,44 @@
 //! Weighted choice without a lock and without randomness.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-/// Chooses among entries in proportion to their weights.
+/// Chooses among entries in proportion to their weights, for each worker by itself.
 ///
-/// Over as many picks as the weights add up to, every entry gets exactly its weight, and any
-/// shorter run is as near to that as whole requests allow: of two entries neither is ever
-/// more than one request away from its share.
+/// Over as many picks of a worker as the weights add up to, every entry gets exactly its weight,
+/// and any shorter run is as near to that as whole requests allow: of two entries neither is
+/// ever more than one request away from its share. Had the workers one sequence in common, a
+/// worker that gets every other pick could always meet the same entry.
 #[derive(Debug)]
 pub struct Picker<T> {
     /// Entries of weight above 0 with the running sum of weights, its own included.
     entries: Vec<(u64, T)>,
     /// All weights are the same.
     even: bool,
-    turn: AtomicU64,
+    start: u64,
+    /// The next turn of each worker, made at its first pick and written by that worker alone.
+    turns: Box<[OnceLock<Box<AtomicU64>>]>,
+}
+
+/// Where the picks of a table start, and for how many workers. Tables that follow each other
+/// quickly start at different points, or else the first few picks would be all there ever is.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    pub turn: u64,
+    pub workers: usize,
 }
 
 impl<T> Picker<T> {
     #[cfg(test)]
     pub fn new(weighted: impl IntoIterator<Item = (u32, T)>) -> Self {
-        Self::starting(0, weighted)
+        Self::starting(Start { turn: 0, workers: 2 }, weighted)
     }
 
-    /// Starts at any point of the sequence. Tables that follow each other quickly start at
-    /// different points, or else the first few picks would be all there ever is.
-    pub fn starting(turn: u64, weighted: impl IntoIterator<Item = (u32, T)>) -> Self {
+    pub fn starting(start: Start, weighted: impl IntoIterator<Item = (u32, T)>) -> Self {
         let (mut sum, mut least, mut most) = (0, u32::MAX, 0);
-        let entries = weighted
+        let entries: Vec<_> = weighted
             .into_iter()
             .filter(|(weight, _)| *weight > 0)
             .map(|(weight, entry)| {
@@ -35,7 +47,9 @@ impl<T> Picker<T> {
                 (sum, entry)
             })
             .collect();
-        Self { entries, even: least == most, turn: AtomicU64::new(turn) }
+        let turns = if entries.len() > 1 { start.workers } else { 0 };
+        let turns = (0..turns).map(|_| OnceLock::new()).collect();
+        Self { entries, even: least == most, start: start.turn, turns }
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &T> {
@@ -52,14 +66,28 @@ impl<T> Picker<T> {
         self.entries.is_empty()
     }
 
+    /// The turn of `worker`, which then comes to its next. The workers start as far from each
+    /// other as they can, so that their roundings even out.
+    fn turn(&self, worker: usize) -> u64 {
+        let turn = self.turns[worker].get_or_init(|| {
+            let round =
+                if self.even { self.entries.len() as u64 } else { self.entries.last().map_or(1, |(sum, _)| *sum) };
+            let apart = u128::from(round) * worker as u128 / self.turns.len() as u128;
+            Box::new(AtomicU64::new(self.start.wrapping_add(apart as u64)))
+        });
+        let now = turn.load(Relaxed);
+        turn.store(now.wrapping_add(1), Relaxed);
+        now
+    }
+
     /// `None` when every weight is 0.
-    pub fn pick(&self) -> Option<&T> {
+    pub fn pick(&self, worker: usize) -> Option<&T> {
         let mut rest = match self.entries.as_slice() {
             [] => return None,
             [(_, only)] => return Some(only),
             rest => rest,
         };
-        let mut turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut turn = self.turn(worker);
         if self.even {
             return self.entries.get((turn % self.entries.len() as u64) as usize).map(|(_, entry)| entry);
         }

@@ -303,9 +303,9 @@ async fn datagrams_of_a_client_stay_with_their_endpoint() {
         *counts.entry(first).or_default() += 1;
         clients.push(client);
     }
-    // Two workers pick in turn from one sequence.
-    let counts: Vec<_> = counts.into_iter().collect();
-    assert_eq!(counts, [("one x".to_owned(), 70), ("two x".to_owned(), 30)]);
+    // Two workers, each of which is at most one away from its share.
+    assert!((69..=71).contains(&counts["one x"]), "{counts:?}");
+    assert_eq!(counts["one x"] + counts["two x"], 100);
     assert_eq!(sample(&registry, &["gwproxy_connections_in_flight{", "route_kind=\"UDPRoute\""]), 100.0);
     assert_eq!(sample(&registry, &["gwproxy_active_connections{", "listener=\"l4\""]), 100.0);
     // An answer may be there before it is counted.
@@ -324,7 +324,11 @@ async fn datagrams_of_a_client_stay_with_their_endpoint() {
         assert_eq!(ask(client, "z").await, "two z");
     }
     assert_eq!(sample(&registry, &["gwproxy_connections_in_flight{", "route_kind=\"UDPRoute\""]), 100.0);
-    assert_eq!(sample(&registry, &["gwproxy_connections_total{", "backend=\"b\""]), 100.0, "30 before, 70 came over");
+    assert_eq!(
+        sample(&registry, &["gwproxy_connections_total{", "backend=\"b\""]),
+        100.0,
+        "those before and those that came over"
+    );
     // The socket goes, with its flows, and can be had again at once.
     data.apply(Table { generation: 3, binds: vec![] }).await;
     eventually("no flow left", || sample(&registry, &["gwproxy_active_connections{"]) == 0.0).await;

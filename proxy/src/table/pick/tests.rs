@@ -2,18 +2,24 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn picks(picker: &Picker<usize>, count: usize) -> Vec<usize> {
-    (0..count).map(|_| *picker.pick().expect("some weight is above 0")).collect()
+const WORKERS: usize = 4;
+
+fn pick(picker: &Picker<usize>, worker: usize) -> usize {
+    *picker.pick(worker).expect("some weight is above 0")
 }
 
-fn picker(start: u64, weights: &[u32]) -> Picker<usize> {
-    Picker::starting(start, weights.iter().copied().zip(0..))
+fn picks(picker: &Picker<usize>, count: usize) -> Vec<usize> {
+    (0..count).map(|_| pick(picker, 0)).collect()
+}
+
+fn picker(turn: u64, weights: &[u32]) -> Picker<usize> {
+    Picker::starting(Start { turn, workers: WORKERS }, weights.iter().copied().zip(0..))
 }
 
 #[test]
 fn nothing_to_pick() {
-    assert!(Picker::<()>::new([]).pick().is_none());
-    assert!(Picker::new([(0, ())]).pick().is_none());
+    assert!(Picker::<()>::new([]).pick(0).is_none());
+    assert!(Picker::new([(0, ())]).pick(0).is_none());
 }
 
 #[test]
@@ -48,14 +54,34 @@ fn largest_weights_do_not_overflow() {
 }
 
 #[test]
-fn threads_share_one_sequence() {
-    let picker = picker(0, &[3, 1]);
-    let counts: Vec<usize> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..4).map(|_| scope.spawn(|| picks(&picker, 1000).iter().filter(|e| **e == 1).count())).collect();
-        threads.into_iter().map(|thread| thread.join().expect("picking does not panic")).collect()
-    });
-    assert_eq!(counts.iter().sum::<usize>(), 1000);
+fn each_worker_gives_every_entry_its_share_whatever_the_others_do() {
+    for weights in [[95, 5].as_slice(), &[50, 50], &[5, 95], &[999, 1]] {
+        let picker = picker(3, weights);
+        let mut got = [[0; 2]; WORKERS];
+        // A worker that gets every other request, one that gets every third, and so on.
+        for turn in 0..20_000 {
+            let worker = (0..WORKERS).rev().find(|worker| turn % (worker + 2) == 0).unwrap_or(0);
+            got[worker][pick(&picker, worker)] += 1;
+        }
+        let total: u32 = weights.iter().sum();
+        for [first, second] in got {
+            let share = f64::from(first + second) * f64::from(weights[1]) / f64::from(total);
+            assert!((f64::from(second) - share).abs() <= 1.0, "{second} instead of {share} with weights {weights:?}");
+        }
+    }
+}
+
+#[test]
+fn five_percent_of_every_thousand_over_all_workers() {
+    for weights in [[95, 5].as_slice(), &[5, 95], &[900, 50, 50]] {
+        let small = weights.iter().position(|weight| *weight == 5 || *weight == 50).expect("one small weight");
+        let picker = picker(77, weights);
+        let picked: Vec<_> = (0..5000).map(|turn| pick(&picker, turn % WORKERS)).collect();
+        for window in picked.windows(1000) {
+            let got = window.iter().filter(|entry| **entry == small).count();
+            assert!((49..=51).contains(&got), "{got} of 1000 with weights {weights:?}");
+        }
+    }
 }
 
 proptest! {
