@@ -12,8 +12,8 @@ pub const METRICS_URL_ANNOTATION: &str = "gwtop.dev/metrics-url";
 /// Annotation on a Gateway: ports whose connections begin with a PROXY header, such as `80,443`.
 /// One that does not is refused. Not for UDP.
 pub const ACCEPT_PROXY_ANNOTATION: &str = "gwtop.dev/accept-proxy-protocol";
-/// Annotation on a Service: connections of TCPRoutes and TLSRoutes to it begin with a PROXY header
-/// of this version, `v1` or `v2`.
+/// Annotation on a Service: connections to it begin with a PROXY header of this version, `v1` or
+/// `v2`, and serve one client each. Not for UDP.
 pub const SEND_PROXY_ANNOTATION: &str = "gwtop.dev/send-proxy-protocol";
 
 pub mod admin {

@@ -23,7 +23,7 @@ pub use hosts::HostMap;
 pub use pick::{Picker, Start};
 pub use route::{Found, RequestHead, RouteMatch, Routes};
 pub use socket::{Socket, Transport};
-pub use stream::{ProxyHeader, StreamBackend, StreamRule};
+pub use stream::{StreamBackend, StreamRule};
 pub use upstream_tls::{Roots, SubjectName, UpstreamTls};
 
 #[derive(Debug, Default)]
@@ -165,10 +165,19 @@ pub enum Target {
     Fail(StatusCode, &'static str),
 }
 
+/// Version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyHeader {
+    V1,
+    V2,
+}
+
 /// Ready addresses of one Service port, shared by all rules that send to it.
 #[derive(Debug)]
 pub struct Endpoints {
     pub protocol: UpstreamProtocol,
+    /// What a connection to them begins with: then it is one client's alone.
+    pub proxy: Option<ProxyHeader>,
     pub addresses: Picker<SocketAddr>,
 }
 

@@ -21,8 +21,9 @@ use super::{
     verdict::{Problem, reason},
 };
 use crate::{
+    contract::SEND_PROXY_ANNOTATION,
     resources::{Set, changes::service_of},
-    table::{CertificatePem, Endpoints, Picker, Start, UpstreamProtocol, UpstreamTls},
+    table::{CertificatePem, Endpoints, Picker, ProxyHeader, Start, UpstreamProtocol, UpstreamTls},
     types::{GROUP, Key, refs::BackendObjectRef},
 };
 
@@ -36,7 +37,7 @@ pub struct Resolved {
     /// Whether the reference leads to a Service.
     pub found: bool,
     /// A reference that resolves may still have no endpoint to offer.
-    pub endpoints: Result<Upstream, (StatusCode, &'static str)>,
+    pub endpoints: Result<Upstream, Unreachable>,
 }
 
 /// What a Gateway shows to endpoints that ask who it is.
@@ -46,12 +47,28 @@ pub type Client = Option<Arc<CertificatePem>>;
 #[derive(Clone)]
 pub struct Upstream {
     pub endpoints: Arc<Endpoints>,
-    tls: Option<Arc<TlsPlan>>,
+    /// The error is a BackendTLSPolicy that is not valid, which a route whose TLS passes through
+    /// does not need.
+    tls: Option<Result<Arc<TlsPlan>, Unreachable>>,
 }
 
+/// What is answered in the stead of endpoints.
+pub type Unreachable = (StatusCode, &'static str);
+
+const INVALID_POLICY: Unreachable =
+    (StatusCode::INTERNAL_SERVER_ERROR, "the BackendTLSPolicy of the Service is not valid");
+
 impl Upstream {
+    /// For requests.
     pub fn tls(&self, client: &Client) -> Option<Arc<UpstreamTls>> {
-        self.tls.as_ref().map(|plan| plan.tls(self.endpoints.protocol, client))
+        let plan = self.tls.as_ref()?.as_ref().ok()?;
+        Some(plan.tls(Some(self.endpoints.protocol), client))
+    }
+
+    /// For bytes that were decrypted.
+    pub fn stream_tls(&self, client: &Client) -> Result<Option<Arc<UpstreamTls>>, Unreachable> {
+        let plan = self.tls.clone().transpose()?;
+        Ok(plan.map(|plan| plan.tls(None, client)))
     }
 }
 
@@ -118,11 +135,20 @@ impl<'a> Backends<'a> {
             }
         };
         let by_request = matches!(from, "HTTPRoute" | "GRPCRoute");
-        let tls = by_request.then(|| self.known.policies.find(&key, service_port.name.as_deref())).flatten();
-        let endpoints = self.endpoints(&key, service, service_port, port, protocol);
-        let endpoints = match tls.transpose() {
-            Err(()) => failed(StatusCode::INTERNAL_SERVER_ERROR, "the BackendTLSPolicy of the Service is not valid"),
-            Ok(None) if by_request && service_port.app_protocol.as_deref() == Some("kubernetes.io/wss") => {
+        let can_encrypt = by_request || from == "TLSRoute";
+        let tls = can_encrypt.then(|| self.known.policies.find(&key, service_port.name.as_deref())).flatten();
+        let tls = tls.map(|found| found.map_err(|()| INVALID_POLICY));
+        let proxy = match proxy_header(&key, service).filter(|_| from != "UDPRoute").transpose() {
+            Ok(proxy) => proxy,
+            Err(problem) => {
+                let endpoints = failed(StatusCode::INTERNAL_SERVER_ERROR, "the Service is annotated wrongly");
+                return (Resolved { key, port, found: true, endpoints }, Some(problem));
+            }
+        };
+        let endpoints = self.endpoints(&key, service, service_port, port, Spoken { protocol, proxy });
+        let endpoints = match tls {
+            Some(Err(refusal)) if by_request => Err(refusal),
+            None if by_request && service_port.app_protocol.as_deref() == Some("kubernetes.io/wss") => {
                 let message = format!(
                     "port {port} of Service \"{}\" in namespace \"{}\" has appProtocol kubernetes.io/wss: say how to \
                      verify its certificate with a BackendTLSPolicy, or use kubernetes.io/ws",
@@ -132,10 +158,10 @@ impl<'a> Backends<'a> {
                 let endpoints = failed(StatusCode::INTERNAL_SERVER_ERROR, "the backend reference does not resolve");
                 return (Resolved { key, port, found: true, endpoints }, Some(problem));
             }
-            Ok(_) if endpoints.addresses.is_empty() => {
+            _ if endpoints.addresses.is_empty() => {
                 failed(StatusCode::SERVICE_UNAVAILABLE, "the Service has no ready endpoint")
             }
-            Ok(tls) => Ok(Upstream { endpoints, tls }),
+            tls => Ok(Upstream { endpoints, tls }),
         };
         (Resolved { key, port, found: true, endpoints }, None)
     }
@@ -196,7 +222,7 @@ impl<'a> Backends<'a> {
         service: &Service,
         service_port: &ServicePort,
         port: u16,
-        protocol: UpstreamProtocol,
+        Spoken { protocol, proxy }: Spoken,
     ) -> Arc<Endpoints> {
         let over = if service_port.protocol.as_deref() == Some("UDP") { "UDP" } else { "TCP" };
         let port = (port, over, protocol);
@@ -207,7 +233,7 @@ impl<'a> Backends<'a> {
         let slices = slices.into_iter().flatten();
         let addresses: BTreeSet<_> = slices.flat_map(|slice| ready(slice, service, service_port)).collect();
         let addresses = Picker::starting(self.start, addresses.into_iter().map(|address| (1, address)));
-        let made = Arc::new(Endpoints { protocol, addresses });
+        let made = Arc::new(Endpoints { protocol, proxy, addresses });
         self.known.endpoints.entry(key.clone()).or_default().insert(port, Arc::clone(&made));
         made
     }
@@ -221,6 +247,28 @@ fn by_service(set: &Set) -> HashMap<Key, Vec<&EndpointSlice>> {
         }
     }
     slices
+}
+
+/// How endpoints want to be spoken to.
+struct Spoken {
+    protocol: UpstreamProtocol,
+    proxy: Option<ProxyHeader>,
+}
+
+/// What the Service wants its connections to begin with.
+fn proxy_header(key: &Key, service: &Service) -> Option<Result<ProxyHeader, Problem>> {
+    Some(match service.metadata.annotations.as_ref()?.get(SEND_PROXY_ANNOTATION)?.as_str() {
+        "v1" => Ok(ProxyHeader::V1),
+        "v2" => Ok(ProxyHeader::V2),
+        other => {
+            let message = format!(
+                "annotation {SEND_PROXY_ANNOTATION} of Service \"{}\" in namespace \"{}\" is \"{other}\": set it to \
+                 v1 or v2",
+                key.name, key.namespace
+            );
+            Err(Problem::new(reason::UNSUPPORTED_PROTOCOL_BACKEND, message))
+        }
+    })
 }
 
 /// What the routes of a kind need of a Service's port.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// By protocol and the Secret with the Gateway's own certificate.
-type Made = HashMap<(UpstreamProtocol, Option<Key>), Arc<UpstreamTls>>;
+type Made = HashMap<(Option<UpstreamProtocol>, Option<Key>), Arc<UpstreamTls>>;
 
 /// What a valid policy asks for, until protocol and Gateway are known.
 pub struct TlsPlan {
@@ -33,7 +33,7 @@ pub struct TlsPlan {
 
 impl TlsPlan {
     /// One for all rules that ask alike.
-    pub fn tls(&self, protocol: UpstreamProtocol, client: &Client) -> Arc<UpstreamTls> {
+    pub fn tls(&self, protocol: Option<UpstreamProtocol>, client: &Client) -> Arc<UpstreamTls> {
         let key = (protocol, client.as_ref().map(|client| client.secret.clone()));
         // The map is whole at every moment.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

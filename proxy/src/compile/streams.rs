@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-
 use super::{
     Verdict,
-    backends::Resolved,
+    backends::{Client, Resolved},
     listeners::ListenerPlan,
     memory::{KnownRoute, RouteRef},
     placing::Placing,
     verdict::{Problem, condition, reason, told},
 };
 use crate::{
-    contract::SEND_PROXY_ANNOTATION,
     metrics::{Registry, SeriesKey},
-    table::{Picker, ProxyHeader, RouteId, Start, StreamBackend, StreamRule, Target},
+    table::{Picker, RouteId, Start, StreamBackend, StreamRule, Target},
     types::{Key, stream::StreamRule as RuleSpec},
 };
 
@@ -25,7 +22,7 @@ const MAX_WEIGHT: u32 = 1_000_000;
 /// A rule before it is known which listeners serve it.
 struct RulePlan {
     name: Option<String>,
-    backends: Vec<(u32, Resolved, Option<ProxyHeader>)>,
+    backends: Vec<(u32, Resolved)>,
 }
 
 #[derive(Default)]
@@ -65,7 +62,8 @@ impl Placing<'_, '_> {
                 if !listener.is_servable() {
                     continue;
                 }
-                let rule = Arc::new(plan.rule(kind, key, listener, self.backends.start(), self.registry));
+                let rule =
+                    Arc::new(plan.rule((kind, key), listener, &gateway.client, self.backends.start(), self.registry));
                 placed.streams_changed = true;
                 for hostname in hostnames {
                     let rank = (reference.0, known.created, key.clone());
@@ -98,37 +96,11 @@ impl Placing<'_, '_> {
                 plan.backends.clear();
                 return plan;
             }
-            let (mut resolved, unresolved) = self.backends.resolve(kind, &key.namespace, &reference.backend, &field);
-            let proxy = match self.proxy_header(&resolved.key).filter(|_| unresolved.is_none()) {
-                Some(Err(problem)) => {
-                    resolved.endpoints = Err((StatusCode::INTERNAL_SERVER_ERROR, "the Service is annotated wrongly"));
-                    problems.unresolved.push(problem);
-                    None
-                }
-                Some(Ok(version)) => Some(version),
-                None => None,
-            };
+            let (resolved, unresolved) = self.backends.resolve(kind, &key.namespace, &reference.backend, &field);
             problems.unresolved.extend(unresolved);
-            plan.backends.push((weight, resolved, proxy));
+            plan.backends.push((weight, resolved));
         }
         plan
-    }
-
-    /// What the Service wants its connections to begin with.
-    fn proxy_header(&self, service: &Key) -> Option<Result<ProxyHeader, Problem>> {
-        let annotations = self.set.services.get(service)?.metadata.annotations.as_ref()?;
-        Some(match annotations.get(SEND_PROXY_ANNOTATION)?.as_str() {
-            "v1" => Ok(ProxyHeader::V1),
-            "v2" => Ok(ProxyHeader::V2),
-            other => {
-                let message = format!(
-                    "annotation {SEND_PROXY_ANNOTATION} of Service \"{}\" in namespace \"{}\" is \"{other}\": set it \
-                     to v1 or v2",
-                    service.name, service.namespace
-                );
-                Err(Problem::new(reason::UNSUPPORTED_PROTOCOL_BACKEND, message))
-            }
-        })
     }
 }
 
@@ -148,9 +120,9 @@ fn conditions(refused: Option<Problem>, problems: &Problems) -> Vec<Verdict> {
 impl RulePlan {
     fn rule(
         &self,
-        kind: &'static str,
-        key: &Key,
+        (kind, key): (&'static str, &Key),
         listener: &ListenerPlan<'_>,
+        client: &Client,
         start: Start,
         registry: &Registry,
     ) -> StreamRule {
@@ -161,18 +133,20 @@ impl RulePlan {
             rule: "0".to_owned(),
             ..listener.labels()
         };
-        let backends = self.backends.iter().map(|(weight, resolved, proxy)| {
+        let backends = self.backends.iter().map(|(weight, resolved)| {
             let series = registry.series(SeriesKey {
                 backend_namespace: resolved.key.namespace.clone(),
                 backend: resolved.key.name.clone(),
                 backend_port: resolved.port.to_string(),
                 ..labels.clone()
             });
-            let target = match &resolved.endpoints {
-                Ok(upstream) => Target::Endpoints(Arc::clone(&upstream.endpoints)),
-                Err((status, why)) => Target::Fail(*status, why),
-            };
-            (*weight, StreamBackend { key: resolved.key.clone(), port: resolved.port, target, proxy: *proxy, series })
+            let reached = resolved.endpoints.clone().and_then(|upstream| {
+                // What stays encrypted has TLS of its own.
+                let tls = if listener.tls.is_some() { upstream.stream_tls(client)? } else { None };
+                Ok((Target::Endpoints(upstream.endpoints), tls))
+            });
+            let (target, tls) = reached.unwrap_or_else(|(status, why)| (Target::Fail(status, why), None));
+            (*weight, StreamBackend { key: resolved.key.clone(), port: resolved.port, target, tls, series })
         });
         StreamRule {
             route: RouteId { kind, key: key.clone(), rule: 0, rule_name: self.name.clone() },

@@ -48,7 +48,7 @@ pub(super) async fn secure(
         Err(_) => return Err(Failure::ConnectTimeout),
     };
     let speaks_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    if settings.protocol == UpstreamProtocol::Http2 && !speaks_http2 {
+    if settings.protocol == Some(UpstreamProtocol::Http2) && !speaks_http2 {
         return Err(refused(&"it does not speak HTTP/2"));
     }
     Ok(stream)
@@ -79,8 +79,9 @@ fn config(settings: &Settings) -> Result<ClientConfig, String> {
         }
     };
     config.alpn_protocols = match settings.protocol {
-        UpstreamProtocol::Http1 => vec![b"http/1.1".to_vec()],
-        UpstreamProtocol::Http2 => vec![b"h2".to_vec()],
+        Some(UpstreamProtocol::Http1) => vec![b"http/1.1".to_vec()],
+        Some(UpstreamProtocol::Http2) => vec![b"h2".to_vec()],
+        None => vec![],
     };
     Ok(config)
 }

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::{
     body::RequestBody,
+    proxy_protocol::Ends,
     record::Record,
     upstream::{Lease, Peer},
     worker::Shared,
@@ -76,6 +77,7 @@ pub(super) async fn once(
 pub(super) struct Way<'a> {
     pub endpoints: &'a Endpoints,
     pub tls: Option<&'a Arc<UpstreamTls>>,
+    pub ends: &'a Rc<Ends>,
     /// Those that did not take a connection from this request.
     pub refused: Vec<SocketAddr>,
 }
@@ -108,7 +110,7 @@ pub(super) async fn send(
         }
         let Some(address) = way.choose(record.shared().index) else { return Err(refusal) };
         record.endpoint(address);
-        let peer = Peer { address, tls: way.tls.cloned() };
+        let peer = Peer::new(address, way.tls, way.endpoints.proxy, way.ends);
         let sent = match way.endpoints.protocol {
             UpstreamProtocol::Http1 => http1(request, peer, record, fresh).await,
             UpstreamProtocol::Http2 => Box::pin(http2(request, peer, record)).await,

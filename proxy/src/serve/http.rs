@@ -27,6 +27,7 @@ use super::{
     body::ResponseBody,
     drain::{Closing, Drain, Graceful, Opaque},
     proxy::{self, Taken},
+    proxy_protocol::Ends,
     record::Record,
     request,
     stream::Io,
@@ -47,6 +48,8 @@ const STREAMS_MOST: u32 = 256;
 pub(super) struct Connection {
     /// Of the moment of accepting: serves what comes after its socket was removed.
     pub bind: Arc<Bind>,
+    /// Upstream connections that begin with a PROXY header are this connection's as long as it is.
+    pub ends: Rc<Ends>,
     pub peer: HeaderValue,
     pub tls: bool,
     /// What the client asked for when it opened TLS, in lower case.
@@ -66,10 +69,11 @@ impl Connection {
         shared: Rc<Shared>,
         open: impl std::any::Any,
     ) -> Rc<Self> {
+        let ends = Rc::new(Ends { client: peer, local: bind.address });
         let peer = HeaderValue::try_from(peer.ip().to_canonical().to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let server_name = OnceCell::new();
-        Rc::new(Self { bind, peer, tls, server_name, drain, shared, _open: Box::new(open) })
+        Rc::new(Self { bind, ends, peer, tls, server_name, drain, shared, _open: Box::new(open) })
     }
 }
 

@@ -18,7 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{
     drain::{Drain, Opaque},
     hello::{self, Rewound},
-    http, proxy_protocol, tcp, tls,
+    http,
+    proxy_protocol::{self, Ends},
+    tcp, tls,
     worker::Shared,
 };
 use crate::{
@@ -193,8 +195,8 @@ struct Accepted {
 }
 
 impl Accepted {
-    fn way(&self) -> tcp::Way {
-        tcp::Way { from: self.peer, to: self.bind.address }
+    fn ends(&self) -> Ends {
+        Ends { client: self.peer, local: self.bind.address }
     }
 
     fn http(self, tls: bool) -> Rc<http::Connection> {
@@ -203,11 +205,11 @@ impl Accepted {
 
     /// To the backends of the socket's only listener.
     async fn pass_on(self, stream: TcpStream) {
-        let way = self.way();
+        let ends = self.ends();
         let Self { bind, drain, shared, open, .. } = self;
         let listener = bind.listeners.find("").next();
         match listener.and_then(|listener| listener.streams.find("").next()) {
-            Some(rule) => drain.run(Opaque(Box::pin(tcp::forward(stream, way, rule, &shared)))).await,
+            Some(rule) => drain.run(Opaque(Box::pin(tcp::forward(stream, ends, rule, &shared)))).await,
             None => {
                 let unmatched = listener.map_or(&bind.unmatched, |listener| &listener.unmatched);
                 tcp::refuse(&stream, unmatched, &shared);
@@ -266,12 +268,12 @@ async fn by_server_name(stream: TcpStream, settings: Option<Arc<tls::Settings>>,
             let Some(rule) = listener.streams.find(&name).next() else {
                 return tcp::refuse(stream.stream(), &listener.unmatched, &accepted.shared);
             };
-            let (drain, way) = (Rc::clone(&accepted.drain), accepted.way());
+            let (drain, ends) = (Rc::clone(&accepted.drain), accepted.ends());
             match terminating {
-                None => drain.run(Opaque(Box::pin(tcp::forward(stream, way, rule, &accepted.shared)))).await,
+                None => drain.run(Opaque(Box::pin(tcp::forward(stream, ends, rule, &accepted.shared)))).await,
                 Some(settings) => {
                     let Some(stream) = accepted.handshake(tls::accept(&settings.bytes, stream)).await else { return };
-                    drain.run(Opaque(Box::pin(tcp::forward(stream, way, rule, &accepted.shared)))).await;
+                    drain.run(Opaque(Box::pin(tcp::forward(stream, ends, rule, &accepted.shared)))).await;
                 }
             }
         }

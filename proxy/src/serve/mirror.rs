@@ -18,6 +18,7 @@ use http_body_util::BodyExt;
 use super::{
     body::{BodyError, RequestBody},
     forward,
+    http::Connection,
     upstream::Peer,
     worker::Shared,
 };
@@ -132,7 +133,8 @@ pub(super) fn chosen(mirror: &Mirror) -> bool {
 }
 
 /// Starts a copy of the request; what it returns takes the body.
-pub(super) fn start(mirror: &Mirror, parts: &Parts, body: &RequestBody, shared: &Rc<Shared>) -> Option<Sender> {
+pub(super) fn start(mirror: &Mirror, parts: &Parts, body: &RequestBody, connection: &Connection) -> Option<Sender> {
+    let shared = &connection.shared;
     let address = *mirror.endpoints.addresses.pick(shared.index)?;
     let mut request = Request::new(RequestBody::Empty);
     *request.method_mut() = parts.method.clone();
@@ -144,7 +146,7 @@ pub(super) fn start(mirror: &Mirror, parts: &Parts, body: &RequestBody, shared: 
         sender
     });
     let (endpoints, shared) = (Arc::clone(&mirror.endpoints), Rc::clone(shared));
-    let peer = Peer { address, tls: mirror.tls.clone() };
+    let peer = Peer::new(address, mirror.tls.as_ref(), mirror.endpoints.proxy, &connection.ends);
     let backend = mirror.backend.clone();
     tokio::task::spawn_local(async move {
         let copy = Box::pin(send(request, &endpoints, peer, &shared));

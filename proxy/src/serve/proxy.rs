@@ -136,7 +136,7 @@ async fn forwarded(
     };
     for mirror in rule.mirrors.iter().chain(&backend.mirrors).filter(|mirror| mirror::chosen(mirror)) {
         record.mirrored();
-        let sender = mirror::start(mirror, &parts, &body, shared);
+        let sender = mirror::start(mirror, &parts, &body, connection);
         if let (Some(sender), RequestBody::Stream { copies, .. }) = (sender, &mut body) {
             copies.push(sender);
         }
@@ -147,7 +147,7 @@ async fn forwarded(
     }
 
     let request = forward::addressed(Request::from_parts(parts, body), endpoints.protocol);
-    let mut way = Way { endpoints, tls: backend.tls.as_ref(), refused: Vec::new() };
+    let mut way = Way { endpoints, tls: backend.tls.as_ref(), ends: &connection.ends, refused: Vec::new() };
     let whole = rule.timeouts.request.map(|limit| started + limit);
     let sent = match &rule.retry {
         None => {

@@ -93,9 +93,16 @@ fn version_2(version_and_command: u8, family: u8, block: &[u8]) -> Option<Option
     }
 }
 
-/// The header that tells an endpoint of `client`, who came to `local`.
-pub(super) fn header(version: ProxyHeader, client: SocketAddr, local: SocketAddr) -> Vec<u8> {
-    let (client, local) = same_family(client, local);
+/// Where a connection comes from, and the address of ours that it came to.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub client: SocketAddr,
+    pub local: SocketAddr,
+}
+
+/// The header that tells an endpoint of them.
+pub(super) fn header(version: ProxyHeader, ends: Ends) -> Vec<u8> {
+    let (client, local) = same_family(ends.client, ends.local);
     match version {
         ProxyHeader::V1 => {
             let family = if client.is_ipv4() { "TCP4" } else { "TCP6" };
@@ -148,11 +155,12 @@ mod tests {
         ] {
             let (client, local): (SocketAddr, SocketAddr) = (client.parse().unwrap(), local.parse().unwrap());
             for version in [ProxyHeader::V1, ProxyHeader::V2] {
-                let written = header(version, client, local);
+                let written = header(version, Ends { client, local });
                 assert_eq!(parsed(&written), Some(Some(client)), "{written:?}");
             }
         }
-        let line = header(ProxyHeader::V1, "192.0.2.7:1234".parse().unwrap(), "127.0.0.1:80".parse().unwrap());
+        let ends = Ends { client: "192.0.2.7:1234".parse().unwrap(), local: "127.0.0.1:80".parse().unwrap() };
+        let line = header(ProxyHeader::V1, ends);
         assert_eq!(line, b"PROXY TCP4 192.0.2.7 127.0.0.1 1234 80\r\n");
     }
 

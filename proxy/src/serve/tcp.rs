@@ -15,8 +15,15 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes},
     net::TcpStream,
 };
+use tokio_rustls::client::TlsStream;
 
-use super::{hello::Rewound, proxy_protocol, tls, worker::Shared};
+use super::{
+    dial,
+    hello::Rewound,
+    proxy_protocol::{self, Ends},
+    tls,
+    worker::Shared,
+};
 use crate::{
     metrics::{Failure, Series},
     table::{Endpoints, StreamRule, Target},
@@ -29,24 +36,30 @@ const ATTEMPTS: usize = 4;
 /// After this long without a byte the kernel asks whether the other side is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// The client's side, whatever is around its socket.
-pub(super) trait Client: AsyncRead + AsyncWrite + Unpin {
+/// One side, whatever is around its socket.
+pub(super) trait Side: AsyncRead + AsyncWrite + Unpin {
     fn socket(&self) -> &TcpStream;
 }
 
-impl Client for TcpStream {
+impl Side for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+impl Side for TcpStream {
     fn socket(&self) -> &TcpStream {
         self
     }
 }
 
-impl Client for Rewound {
+impl Side for Rewound {
     fn socket(&self) -> &TcpStream {
         self.stream()
     }
 }
 
-impl Client for tls::Stream {
+impl Side for tls::Stream {
     fn socket(&self) -> &TcpStream {
         self.get_ref().0.stream()
     }
@@ -82,16 +95,9 @@ impl Drop for Counted {
     }
 }
 
-/// Where a connection comes from, and the address of ours that it came to.
-#[derive(Clone, Copy)]
-pub(super) struct Way {
-    pub from: SocketAddr,
-    pub to: SocketAddr,
-}
-
 /// Passes bytes on in both directions until both have ended, or one broke. Each direction ends
 /// by itself; a side that reads slowly slows the other down.
-pub(super) async fn forward(mut client: impl Client, way: Way, rule: &StreamRule, shared: &Shared) {
+pub(super) async fn forward(mut client: impl Side, ends: Ends, rule: &StreamRule, shared: &Shared) {
     keep_alive(client.socket());
     let Some(backend) = rule.backends.pick(shared.index) else {
         drop(Counted::new(&rule.unserved, shared.index));
@@ -106,17 +112,28 @@ pub(super) async fn forward(mut client: impl Client, way: Way, rule: &StreamRule
         return reset(client.socket());
     };
     keep_alive(&upstream);
-    if let Some(version) = backend.proxy {
-        let header = proxy_protocol::header(version, way.from, way.to);
-        if upstream.write_all(&header).await.is_err() {
-            backend.series.failed(shared.index, Failure::Reset);
-            return reset(client.socket());
+    if let Some(version) = endpoints.proxy
+        && upstream.write_all(&proxy_protocol::header(version, ends)).await.is_err()
+    {
+        backend.series.failed(shared.index, Failure::Reset);
+        return reset(client.socket());
+    }
+    let Some(tls) = &backend.tls else {
+        return pass(&mut client, Metered { stream: upstream, counted }).await;
+    };
+    match Box::pin(dial::secure(tls, upstream, shared.options.connect_timeout)).await {
+        Ok(upstream) => pass(&mut client, Metered { stream: upstream, counted }).await,
+        Err(failure) => {
+            backend.series.failed(shared.index, failure);
+            reset(client.socket());
         }
     }
-    let mut upstream = Metered { stream: upstream, counted };
-    if copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await.is_err() {
+}
+
+async fn pass<S: Side>(client: &mut impl Side, mut upstream: Metered<S>) {
+    if copy_bidirectional_with_sizes(client, &mut upstream, BUFFER, BUFFER).await.is_err() {
         reset(client.socket());
-        reset(&upstream.stream);
+        reset(upstream.stream.socket());
     }
 }
 
@@ -141,12 +158,12 @@ async fn connect(endpoints: &Endpoints, series: &Series, shared: &Shared) -> Opt
 }
 
 /// The endpoint's side: what passes is counted as it passes, since a connection may last for days.
-struct Metered {
-    stream: TcpStream,
+struct Metered<S> {
+    stream: S,
     counted: Counted,
 }
 
-impl AsyncRead for Metered {
+impl<S: Side> AsyncRead for Metered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, into);
@@ -155,7 +172,7 @@ impl AsyncRead for Metered {
     }
 }
 
-impl AsyncWrite for Metered {
+impl<S: Side> AsyncWrite for Metered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = &polled {

@@ -69,7 +69,7 @@ fn series(registry: &Registry, route: &str, backend: &str) -> Arc<Series> {
 }
 
 fn endpoints(addresses: &[SocketAddr], protocol: UpstreamProtocol) -> Arc<Endpoints> {
-    Arc::new(Endpoints { protocol, addresses: Picker::new(addresses.iter().map(|address| (1, *address))) })
+    Arc::new(Endpoints { protocol, proxy: None, addresses: Picker::new(addresses.iter().map(|address| (1, *address))) })
 }
 
 fn backend(registry: &Registry, target: Arc<Endpoints>) -> Backend {

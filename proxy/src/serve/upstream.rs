@@ -4,10 +4,11 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     future::{Future, poll_fn},
+    hash::{Hash, Hasher},
     io,
     net::SocketAddr,
     pin::pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
@@ -17,10 +18,20 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::{ServeOptions, body::RequestBody, dial, stream::Io, worker::Shared};
-use crate::{metrics::Failure, table::UpstreamTls};
+use super::{
+    ServeOptions,
+    body::RequestBody,
+    dial,
+    proxy_protocol::{self, Ends},
+    stream::Io,
+    worker::Shared,
+};
+use crate::{
+    metrics::Failure,
+    table::{ProxyHeader, UpstreamTls},
+};
 
 /// Idle connections kept for one endpoint, by one worker.
 const IDLE_MOST: usize = 1024;
@@ -43,8 +54,50 @@ pub(super) type Http2 = http2::SendRequest<RequestBody>;
 /// Connections to one are as good as each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Peer {
-    pub address: SocketAddr,
-    pub tls: Option<Arc<UpstreamTls>>,
+    address: SocketAddr,
+    tls: Option<Arc<UpstreamTls>>,
+    client: Option<Introduced>,
+}
+
+impl Peer {
+    pub(super) fn new(
+        address: SocketAddr,
+        tls: Option<&Arc<UpstreamTls>>,
+        proxy: Option<ProxyHeader>,
+        ends: &Rc<Ends>,
+    ) -> Self {
+        let client = proxy.map(|version| Introduced { version, ends: Rc::downgrade(ends) });
+        Self { address, tls: tls.cloned(), client }
+    }
+
+    /// Whether a request can still come to use a connection to it.
+    fn is_wanted(&self) -> bool {
+        self.client.as_ref().is_none_or(|client| client.ends.strong_count() > 0)
+    }
+}
+
+/// The client's connection that a connection is for, told of in a PROXY header. It lives no
+/// longer than that: no other client may be taken for this one.
+#[derive(Debug, Clone)]
+struct Introduced {
+    version: ProxyHeader,
+    ends: Weak<Ends>,
+}
+
+impl PartialEq for Introduced {
+    fn eq(&self, other: &Self) -> bool {
+        // The place of a dead one is not given to another while it is pointed to.
+        self.version == other.version && Weak::ptr_eq(&self.ends, &other.ends)
+    }
+}
+
+impl Eq for Introduced {}
+
+impl Hash for Introduced {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.version.hash(state);
+        self.ends.as_ptr().hash(state);
+    }
 }
 
 pub(super) struct Pool {
@@ -109,7 +162,7 @@ impl Lease {
     pub(super) fn give_back(self) {
         let Self::Http1 { sender, peer, shared } = self else { return };
         let pool = &shared.pool;
-        if sender.is_closed() {
+        if sender.is_closed() || !peer.is_wanted() {
             return;
         }
         let mut all = pool.http1.borrow_mut();
@@ -149,13 +202,14 @@ impl Pool {
     pub(super) fn tick(&self) {
         let now = self.now.get() + 1;
         self.now.set(now);
-        self.http1.borrow_mut().retain(|_, idle| {
+        self.http1.borrow_mut().retain(|peer, idle| {
             idle.retain(|one| !one.sender.is_closed() && now - one.since <= self.idle);
-            !idle.is_empty()
+            !idle.is_empty() && peer.is_wanted()
         });
-        self.http2.borrow_mut().retain(|_, endpoint| {
+        self.http2.borrow_mut().retain(|peer, endpoint| {
             let mut open = endpoint.open.borrow_mut();
-            open.retain(|one| !one.sender.is_closed() && (one.streams.get() > 0 || now - one.used.get() <= self.idle));
+            let idle = if peer.is_wanted() { self.idle } else { 0 };
+            open.retain(|one| !one.sender.is_closed() && (one.streams.get() > 0 || now - one.used.get() <= idle));
             !open.is_empty() || Rc::strong_count(endpoint) > 1
         });
     }
@@ -193,8 +247,19 @@ impl Pool {
         Ok(stream)
     }
 
+    /// A connection to it, with the client told if it asks for that.
+    async fn reach(&self, peer: &Peer) -> Result<TcpStream, Failure> {
+        let mut stream = self.connect(peer.address).await?;
+        if let Some(client) = &peer.client {
+            let ends = client.ends.upgrade().ok_or(Failure::Connect)?;
+            let header = proxy_protocol::header(client.version, *ends);
+            stream.write_all(&header).await.map_err(|_| Failure::Reset)?;
+        }
+        Ok(stream)
+    }
+
     pub(super) async fn open_http1(&self, peer: &Peer) -> Result<Http1, Failure> {
-        let stream = self.connect(peer.address).await?;
+        let stream = self.reach(peer).await?;
         match &peer.tls {
             None => start_http1(Io::new(stream)).await,
             Some(tls) => {
@@ -221,7 +286,7 @@ impl Pool {
         if let Some(stream) = self.place(&endpoint, true) {
             return Ok((stream, false));
         }
-        let stream = self.connect(peer.address).await?;
+        let stream = self.reach(peer).await?;
         let connection = match &peer.tls {
             None => start_http2(TokioIo::new(stream)).await?,
             Some(tls) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Picker, RouteId, Target};
+use super::{Picker, RouteId, Target, UpstreamTls};
 use crate::{metrics::Series, types::Key};
 
 /// The rule of a TCPRoute, UDPRoute or TLSRoute.
@@ -15,19 +15,12 @@ pub struct StreamRule {
     pub unserved: Arc<Series>,
 }
 
-/// Version of the PROXY protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyHeader {
-    V1,
-    V2,
-}
-
 #[derive(Debug)]
 pub struct StreamBackend {
     pub key: Key,
     pub port: u16,
     pub target: Target,
-    /// What its connections begin with.
-    pub proxy: Option<ProxyHeader>,
+    /// How what the listener decrypted goes on; `None` is as it is.
+    pub tls: Option<Arc<UpstreamTls>>,
     pub series: Arc<Series>,
 }

@@ -20,7 +20,8 @@ pub struct UpstreamTls {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
-    pub protocol: UpstreamProtocol,
+    /// What is spoken inside, to be agreed on; `None` for bytes that are none of our business.
+    pub protocol: Option<UpstreamProtocol>,
     /// The server name that is asked for, and the one that the certificate has to carry unless
     /// `names` has others.
     pub hostname: String,

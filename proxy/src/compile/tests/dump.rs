@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::table::{
-    Backend, Endpoints, HeaderEdits, Mirror, Outcome, Roots, Rule, Target,
+    Backend, Endpoints, HeaderEdits, Mirror, Outcome, Roots, Rule, Target, UpstreamTls,
     route::{PathMatcher, RouteMatch, ValueMatcher},
 };
 
@@ -105,9 +105,9 @@ fn table(out: &mut String, table: &Table) -> std::fmt::Result {
                 let id = &stream.route;
                 writeln!(out, "      stream {hostname:?}:\n        {} {}", id.kind, id.key)?;
                 for (weight, one) in stream.backends.weighted() {
-                    let proxy = one.proxy.map(|version| format!(" PROXY {version:?}")).unwrap_or_default();
                     let target = target(&one.target);
-                    writeln!(out, "          backend {}:{} weight {weight}: {target}{proxy}", one.key, one.port)?;
+                    writeln!(out, "          backend {}:{} weight {weight}: {target}", one.key, one.port)?;
+                    upstream_tls(out, "            ", one.tls.as_deref())?;
                 }
             }
             for (hostname, routes) in listener.routes.iter() {
@@ -199,9 +199,23 @@ fn rule(out: &mut String, rule: &Rule) -> std::fmt::Result {
 
 fn target(target: &Target) -> String {
     match target {
-        Target::Endpoints(all) => endpoints(all),
+        Target::Endpoints(all) => {
+            let proxy = all.proxy.map(|version| format!(" PROXY {version:?}")).unwrap_or_default();
+            endpoints(all) + &proxy
+        }
         Target::Fail(status, why) => format!("fail {} {why:?}", status.as_u16()),
     }
+}
+
+fn upstream_tls(out: &mut String, indent: &str, tls: Option<&UpstreamTls>) -> std::fmt::Result {
+    let Some(settings) = tls.map(UpstreamTls::settings) else { return Ok(()) };
+    let roots = match &settings.roots {
+        Roots::System => "system".to_owned(),
+        Roots::Pem(bundles) => format!("{} bundles", bundles.len()),
+    };
+    let client = settings.client.as_ref().map(|client| client.secret.to_string());
+    let names = &settings.names;
+    writeln!(out, "{indent}tls {} roots {roots} names {names:?} client {client:?}", settings.hostname)
 }
 
 fn backend(out: &mut String, indent: &str, weight: u64, one: &Backend) -> std::fmt::Result {
@@ -210,16 +224,7 @@ fn backend(out: &mut String, indent: &str, weight: u64, one: &Backend) -> std::f
     if let Some(to) = &one.redirect {
         writeln!(out, "{indent}redirect {} {:?} {:?}", to.status.as_u16(), to.hostname, to.path)?;
     }
-    if let Some(tls) = &one.tls {
-        let settings = tls.settings();
-        let roots = match &settings.roots {
-            Roots::System => "system".to_owned(),
-            Roots::Pem(bundles) => format!("{} bundles", bundles.len()),
-        };
-        let client = settings.client.as_ref().map(|client| client.secret.to_string());
-        let names = &settings.names;
-        writeln!(out, "{indent}tls {} roots {roots} names {names:?} client {client:?}", settings.hostname)?;
-    }
+    upstream_tls(out, indent, one.tls.as_deref())?;
     edits(out, indent, "request headers", &one.request_headers)?;
     edits(out, indent, "response headers", &one.response_headers)?;
     if let Some(rewrite) = &one.rewrite {

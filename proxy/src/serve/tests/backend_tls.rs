@@ -8,13 +8,13 @@ use crate::table::{
     CertificatePem, ClientAuth, Roots, SubjectName, UpstreamTls, upstream_tls::Settings as TlsSettings,
 };
 
-struct Authority {
+pub(super) struct Authority {
     pem: Vec<u8>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -22,7 +22,7 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    fn sign(&self, host: &str, uri: Option<&str>) -> CertificatePem {
+    pub(super) fn sign(&self, host: &str, uri: Option<&str>) -> CertificatePem {
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         params.subject_alt_names.extend(uri.map(|uri| SanType::URI(uri.try_into().unwrap())));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -49,7 +49,7 @@ fn parts(pem: &CertificatePem) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'
 
 /// An HTTPS endpoint that answers with the server name it was asked for, its protocol and the
 /// number of certificates that the client showed.
-async fn endpoint(pem: &CertificatePem, clients: Option<&Authority>, alpn: &'static [u8]) -> SocketAddr {
+pub(super) async fn endpoint(pem: &CertificatePem, clients: Option<&Authority>, alpn: &'static [u8]) -> SocketAddr {
     let (chain, key) = parts(pem);
     let builder =
         rustls::ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
@@ -86,14 +86,14 @@ async fn endpoint(pem: &CertificatePem, clients: Option<&Authority>, alpn: &'sta
     address
 }
 
-fn settings(authority: &Authority, protocol: UpstreamProtocol) -> TlsSettings {
+pub(super) fn settings(authority: &Authority, protocol: UpstreamProtocol) -> TlsSettings {
     let roots = Roots::Pem(vec![authority.pem.clone().into()]);
-    TlsSettings { protocol, hostname: "backend.example".to_owned(), roots, names: vec![], client: None }
+    TlsSettings { protocol: Some(protocol), hostname: "backend.example".to_owned(), roots, names: vec![], client: None }
 }
 
 async fn plane(address: SocketAddr, settings: TlsSettings) -> Plane {
     Plane::with(|registry| {
-        let mut backend = backend(registry, endpoints(&[address], settings.protocol));
+        let mut backend = backend(registry, endpoints(&[address], settings.protocol.unwrap()));
         backend.tls = Some(Arc::new(UpstreamTls::new(settings)));
         vec![("", "/", rule(Outcome::Forward(Picker::new([(1, backend)]))))]
     })

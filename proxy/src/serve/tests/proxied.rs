@@ -1,11 +1,16 @@
 //! PROXY headers, and certificates that break while they serve.
 
 use super::{
+    backend_tls,
     lifecycle::certificate,
     streams::{client_config, l4_bind, l4_listener, secure, stream_series},
     *,
 };
-use crate::table::{CertificatePem, ProxyHeader, StreamBackend, StreamRule};
+use crate::table::{CertificatePem, ProxyHeader, StreamBackend, StreamRule, UpstreamTls};
+
+fn introduced(server: SocketAddr, proxy: Option<ProxyHeader>) -> Arc<Endpoints> {
+    Arc::new(Endpoints { protocol: UpstreamProtocol::Http1, proxy, addresses: Picker::new([(1, server)]) })
+}
 
 /// A TCP socket before `server`, with PROXY headers as given.
 fn tcp(
@@ -18,8 +23,8 @@ fn tcp(
     let backend = StreamBackend {
         key: Key::new("shop", "a"),
         port: 80,
-        target: Target::Endpoints(endpoints(&[server], UpstreamProtocol::Http1)),
-        proxy: send,
+        target: Target::Endpoints(introduced(server, send)),
+        tls: None,
         series: stream_series(registry, "TCPRoute", "a"),
     };
     let rule = Arc::new(StreamRule {
@@ -80,6 +85,99 @@ async fn a_request_behind_a_proxy_is_its_clients() {
     let mut silent = TcpStream::connect(address).await.unwrap();
     silent.write_all(b"PROXY TCP4 1.2").await.unwrap();
     assert!(matches!(silent.read(&mut [0; 8]).await, Ok(0) | Err(_)), "half a header is not waited for for ever");
+}
+
+/// A server behind a PROXY header: answers each request with the header of its connection.
+async fn introduced_server() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut header = Vec::new();
+                while !header.ends_with(b"\r\n") {
+                    header.push(stream.read_u8().await?);
+                }
+                let header = String::from_utf8(header).unwrap();
+                let service = hyper::service::service_fn(move |_| {
+                    let text = Bytes::from(header.clone());
+                    async { Ok::<_, hyper::Error>(Response::new(Full::new(text))) }
+                });
+                let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                drop(served.await);
+                Ok::<_, std::io::Error>(())
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_connection_that_names_a_client_is_that_clients_alone() {
+    let server = introduced_server().await;
+    let options = ServeOptions { workers: 1, ..options() };
+    let plane = Plane::on(options, |registry| {
+        let backend = backend(registry, introduced(server, Some(ProxyHeader::V1)));
+        vec![("", "/", rule(Outcome::Forward(Picker::new([(1, backend)]))))]
+    })
+    .await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let stream = TcpStream::connect(plane.address).await.unwrap();
+        let from = stream.local_addr().unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        clients.push((from, sender));
+    }
+    for _ in 0..4 {
+        for (from, sender) in &mut clients {
+            let request = Request::get("/").header("host", "h").body(Full::<Bytes>::default()).unwrap();
+            let (status, _, text) = whole(sender.send_request(request).await.unwrap()).await;
+            assert_eq!(status, 200);
+            let expected = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", from.port(), plane.address.port());
+            assert_eq!(text, expected);
+        }
+    }
+    assert_eq!(plane.count(&["gwproxy_upstream_connects_total"]).await, 3.0, "kept between requests");
+}
+
+/// TLS that the listener ends goes on under TLS of its own, where a policy says so.
+#[tokio::test]
+async fn decrypted_bytes_are_encrypted_again() {
+    let authority = backend_tls::Authority::new();
+    let server = backend_tls::endpoint(&authority.sign("backend.example", None), None, b"http/1.1").await;
+    for (hostname, reached) in [("backend.example", true), ("else.example", false)] {
+        let registry = Registry::new(2);
+        let data = DataPlane::start(options(), Arc::clone(&registry)).unwrap();
+        let address = free();
+        let settings = backend_tls::settings(&authority, UpstreamProtocol::Http1);
+        let settings = crate::table::upstream_tls::Settings { protocol: None, hostname: hostname.into(), ..settings };
+        let backend = StreamBackend {
+            key: Key::new("shop", "a"),
+            port: 443,
+            target: Target::Endpoints(introduced(server, None)),
+            tls: Some(Arc::new(UpstreamTls::new(settings))),
+            series: stream_series(&registry, "TLSRoute", "a"),
+        };
+        let rule = Arc::new(StreamRule {
+            route: RouteId { kind: "TLSRoute", key: Key::new("shop", "bytes"), rule: 0, rule_name: None },
+            backends: Picker::new([(1, backend)]),
+            unserved: stream_series(&registry, "TLSRoute", ""),
+        });
+        let (tls, root) = certificate("shop.example");
+        let listener = l4_listener(&registry, Protocol::Tls, Some(tls), &[("shop.example", rule)]);
+        let bind = l4_bind(&registry, address, Protocol::Tls, vec![("shop.example", listener)]);
+        data.apply(Table { generation: 1, binds: vec![bind] }).await;
+        let mut stream = secure(address, "shop.example", client_config(&root, &[])).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer).await;
+        assert_eq!(answer.ends_with("backend.example HTTP/1.1 0"), reached, "{read:?} {answer}");
+        let failed = registry.render().lines().any(|line| {
+            line.starts_with("gwproxy_upstream_failures_total") && line.contains("tls") && line.ends_with(" 1")
+        });
+        assert_eq!(failed, !reached);
+    }
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(super) fn stream_rule(registry: &Registry, kind: &'static str, backends: &[W
             addresses => Target::Endpoints(endpoints(addresses, UpstreamProtocol::Http1)),
         };
         let series = stream_series(registry, kind, name);
-        (*weight, StreamBackend { key: Key::new("shop", *name), port: 80, target, proxy: None, series })
+        (*weight, StreamBackend { key: Key::new("shop", *name), port: 80, target, tls: None, series })
     });
     Arc::new(StreamRule {
         route: RouteId { kind, key: Key::new("shop", "bytes"), rule: 0, rule_name: None },
