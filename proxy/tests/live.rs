@@ -366,3 +366,68 @@ async fn infrastructure_is_told_by_an_object_that_follows_the_gateway() {
     }
     panic!("what nobody asks for any more stays");
 }
+
+/// One Gateway on an address of each family, before endpoints of each family.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_address_families_are_served() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: this machine has no IPv6 loopback");
+        return;
+    }
+    let port = loop {
+        let six = TcpListener::bind("[::1]:0").unwrap();
+        let port = six.local_addr().unwrap().port();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            break port;
+        }
+    };
+    let (four, six) = (Backend::start("four").await, Backend::start_on("[::1]:0", "six").await);
+    let manifests = format!(
+        "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{ name: gwproxy }}
+spec: {{ controllerName: gwtop.dev/gwproxy }}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: edge, namespace: default }}
+spec:
+  gatewayClassName: gwproxy
+  addresses: [{{ value: \"::1\" }}, {{ value: 127.0.0.1 }}]
+  listeners: [{{ name: http, port: {port}, protocol: HTTP }}]
+---
+{}
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{ name: app-2, namespace: default, labels: {{ kubernetes.io/service-name: app }} }}
+addressType: IPv6
+endpoints: [{{ addresses: [\"::1\"] }}]
+ports: [{{ name: http, port: {}, protocol: TCP }}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: app, namespace: default }}
+spec:
+  parentRefs: [{{ name: edge }}]
+  rules: [{{ backendRefs: [{{ name: app, port: 80 }}] }}]
+",
+        service("app", four.address),
+        six.address.port()
+    );
+    let gateway = Gateway::start(&[("all.yaml", &manifests)]).await;
+    assert!(gateway.local.problems.is_empty(), "{:?}", gateway.local.problems);
+    gateway.until("HTTPRoute", "default", "app", |route| parent(route, "ResolvedRefs").0 == "True").await;
+    for address in ["127.0.0.1", "::1"] {
+        let address = SocketAddr::new(address.parse().unwrap(), port);
+        let mut names = std::collections::BTreeSet::new();
+        for _ in 0..8 {
+            let (status, text) = get(address, "any.example", "/", &[]).await;
+            assert_eq!(status, 200, "{text}");
+            assert!(text.contains(&format!("x-forwarded-for: {}\n", address.ip())), "{text}");
+            names.extend(text.lines().next().map(str::to_owned));
+        }
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["four", "six"], "through {address}");
+    }
+    gateway.local.stop().await;
+}

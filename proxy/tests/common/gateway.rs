@@ -34,7 +34,11 @@ pub struct Backend {
 
 impl Backend {
     pub async fn start(name: &'static str) -> Self {
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::start_on("127.0.0.1:0", name).await
+    }
+
+    pub async fn start_on(address: &str, name: &'static str) -> Self {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let answered = Arc::new(AtomicU64::new(0));
         let count = answered.clone();
