@@ -416,3 +416,31 @@ async fn a_silent_tunnel_is_cut() {
     assert!(all.ends_with(b"hello"), "{}", String::from_utf8_lossy(&all));
     assert_eq!(plane.count(&["gwproxy_response_bytes_total", "backend=\"web\""]).await, 5.0);
 }
+
+/// hyper's servers cannot send them on, so what counts is that the answer itself arrives.
+#[tokio::test]
+async fn interim_responses_are_left_out_and_the_final_one_arrives() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await?;
+            let mut head = [0; 4096];
+            while stream.read(&mut head).await? > 0 {
+                stream
+                    .write_all(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n")
+                    .await?;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await?;
+            }
+        }
+        #[allow(unreachable_code, reason = "names the type of the errors")]
+        Ok::<_, std::io::Error>(())
+    });
+    let plane = Plane::with(|registry| vec![("", "/", forward(registry, &[address]))]).await;
+    for _ in 0..3 {
+        let (status, headers, text) = plane.get("/").await;
+        assert_eq!((status.as_u16(), text.as_str()), (200, "done"));
+        assert!(!headers.contains_key("link"), "{headers:?}");
+    }
+}
