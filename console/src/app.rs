@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io::{Write as _, stdout},
     pin::Pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,37 +20,45 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     canary::{self, Order},
     cluster::{
-        connect::{ConnectError, Connection, ping},
+        connect::{ConnectError, Connection},
         send::{FIELD_MANAGER, rehearse, send},
-        watch,
     },
-    event::{Event, Link},
+    event::Event,
     exit::Exit,
-    screen::{Judged, Message, State, Tone},
+    query::questions,
+    recording::{self, Recording, player::Player},
+    screen::{Judged, Message, Question, State, Tone},
     terminal,
     theme::{Palette, Theme},
-    traffic::scrape,
     update::{Effect, update},
     view,
 };
 
+mod link;
+pub mod record;
+
+use link::{Wire, link};
+
 /// At most 30 frames a second.
 const FRAME: Duration = Duration::from_millis(33);
 const TICK: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-const PING: Duration = Duration::from_secs(5);
-const SCRAPE: Duration = Duration::from_secs(1);
+/// How often a recording moves on.
+const BEAT: Duration = Duration::from_millis(50);
 
 pub type Connecting = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
+pub type Connect = Arc<dyn Fn(Option<String>) -> Connecting + Send + Sync>;
+
 pub struct AppOptions {
-    /// Makes a client; called again for as long as it fails.
-    pub connect: Box<dyn Fn() -> Connecting + Send + Sync>,
+    /// Makes a client of a context, the usual one if none is named; called again for as long as it
+    /// fails.
+    pub connect: Connect,
+    /// Contexts that there are, the current one marked.
+    pub contexts: Box<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>,
     /// Shown until the connection says better.
     pub context: String,
     /// Shown where messages are, as long as there is nothing to tell.
@@ -92,13 +101,10 @@ fn begin(options: &AppOptions) -> State {
 pub async fn observe(options: AppOptions, time: Duration) -> State {
     let mut state = begin(&options);
     state.ascii = false;
-    let cancel = CancellationToken::new();
-    let _cancelled_with_us = cancel.clone().drop_guard();
-    let (events, mut inbox) = mpsc::channel::<Event>(1024);
-    let (connections, _connected) = mpsc::channel::<Connection>(1);
-    tokio::spawn(link(options.connect, options.metrics_urls, events, connections, cancel));
+    let (mut wire, ways) = Wire::new();
+    tokio::spawn(link(options.connect, None, options.metrics_urls, ways));
     let until = tokio::time::Instant::now() + time;
-    while let Ok(Some(event)) = tokio::time::timeout_at(until, inbox.recv()).await {
+    while let Ok(Some(event)) = tokio::time::timeout_at(until, wire.inbox.recv()).await {
         state.now = Instant::now();
         state.wall = Timestamp::now();
         // Nobody presses keys, so nothing is asked for but what is judged at the end.
@@ -109,6 +115,43 @@ pub async fn observe(options: AppOptions, time: Duration) -> State {
 }
 
 pub async fn run(options: AppOptions) -> Result<Exit> {
+    drive(options, None).await
+}
+
+/// The console on a recording.
+pub async fn replay(recording: Recording, look: Look) -> Result<Exit> {
+    let options = AppOptions {
+        connect: Arc::new(|_| Box::pin(std::future::pending())),
+        contexts: Box::new(|| Err("a recording has one context".to_owned())),
+        context: recording.context.clone(),
+        notice: String::new(),
+        interval: None,
+        look: Look { readonly: true, ..look },
+        metrics_urls: Vec::new(),
+    };
+    drive(options, Some(recording)).await
+}
+
+/// The state of a console on a recording, without a terminal.
+pub fn still(recording: Recording, palette: Palette) -> State {
+    let (theme, _) = Theme::load("dark");
+    let mut state = State::new(recording.context.clone(), theme.fit(palette), Instant::now(), Timestamp::now());
+    play(&mut state, recording);
+    state
+}
+
+/// Shows the first moment of a recording.
+pub fn play(state: &mut State, recording: Recording) {
+    let cut = recording.cut.clone();
+    state.player = Some(Box::new(Player::new(recording, state.now)));
+    state.readonly = true;
+    let _ = update(state, Event::Beat(Duration::ZERO));
+    if let Some(cut) = cut {
+        state.screen.message = Some(Message { tone: Tone::Warn, text: cut });
+    }
+}
+
+async fn drive(options: AppOptions, recording: Option<Recording>) -> Result<Exit> {
     let mut state = begin(&options);
     let (guard, mut screen) = terminal::take().wrap_err("cannot take the terminal")?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -116,14 +159,17 @@ pub async fn run(options: AppOptions) -> Result<Exit> {
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     draw(&mut screen, &mut state)?;
-    let cancel = CancellationToken::new();
-    let _cancelled_with_us = cancel.clone().drop_guard();
-    let (events, mut inbox) = mpsc::channel::<Event>(1024);
-    let (connections, mut connected) = mpsc::channel::<Connection>(1);
-    tokio::spawn(link(options.connect, options.metrics_urls, events.clone(), connections, cancel.clone()));
+    let (events, mut replies) = mpsc::channel::<Event>(1024);
+    let (mut wire, ways) = Wire::new();
+    match recording {
+        None => drop(tokio::spawn(link(Arc::clone(&options.connect), None, options.metrics_urls.clone(), ways))),
+        Some(recording) => play(&mut state, recording),
+    }
 
     let mut keys = EventStream::new();
     let mut tick = tokio::time::interval(TICK);
+    let mut beat = tokio::time::interval(BEAT);
+    let mut beaten = Instant::now();
     let mut connection: Option<Connection> = None;
     let mut orders: Option<mpsc::Sender<Order>> = None;
     let mut drawn = Instant::now();
@@ -143,7 +189,7 @@ pub async fn run(options: AppOptions) -> Result<Exit> {
                 // The terminal is gone.
                 Some(Err(_)) | None => break Exit::Ok,
             },
-            Some(made) = connected.recv() => connection = Some(made),
+            Some(made) = wire.connected.recv() => connection = Some(made),
             () = tokio::time::sleep_until((drawn + FRAME).into()), if dirty => {
                 if let Err(error) = draw(&mut screen, &mut state) {
                     tracing::warn!("the terminal takes no more frames: {error}");
@@ -152,17 +198,24 @@ pub async fn run(options: AppOptions) -> Result<Exit> {
                 drawn = Instant::now();
                 dirty = false;
             }
-            Some(event) = inbox.recv() => {
+            Some(event) = replies.recv() => happened.push(event),
+            Some(event) = wire.inbox.recv() => {
                 happened.push(event);
-                while happened.len() < 4096 && let Ok(event) = inbox.try_recv() {
+                while happened.len() < 4096 && let Ok(event) = wire.inbox.try_recv() {
                     happened.push(event);
                 }
+            }
+            _ = beat.tick(), if state.player.as_ref().is_some_and(|player| player.playing) => {
+                happened.push(Event::Beat(beaten.elapsed().min(2 * BEAT)));
+                beaten = Instant::now();
             }
             _ = tick.tick() => happened.push(Event::Tick),
         }
         dirty |= !happened.is_empty();
-        state.now = Instant::now();
-        state.wall = Timestamp::now();
+        if state.player.is_none() {
+            state.now = Instant::now();
+            state.wall = Timestamp::now();
+        }
         for event in happened {
             for effect in update(&mut state, event) {
                 match effect {
@@ -189,6 +242,32 @@ pub async fn run(options: AppOptions) -> Result<Exit> {
                         tokio::task::spawn_blocking(move || {
                             let judged = Judged::of(&store, wall, route);
                             let _ = events.blocking_send(Event::Judged(Box::new(judged)));
+                        });
+                    }
+                    Effect::Ask(question) => {
+                        let (events, connection) = (events.clone(), connection.clone());
+                        let contexts = (question == Question::Contexts).then(|| (options.contexts)());
+                        tokio::spawn(async move {
+                            let answer = match contexts {
+                                Some(contexts) => contexts,
+                                None => questions::answer(connection.as_ref(), &question).await,
+                            };
+                            let _ = events.send(Event::Told(question, answer)).await;
+                        });
+                    }
+                    Effect::Connect(context) => {
+                        let (next, ways) = Wire::new();
+                        // Whatever the old one still had to say is dropped with it.
+                        wire = next;
+                        (connection, orders) = (None, None);
+                        let connect = Arc::clone(&options.connect);
+                        tokio::spawn(link(connect, Some(context), options.metrics_urls.clone(), ways));
+                    }
+                    Effect::Save(lines) => {
+                        let (events, context) = (events.clone(), state.context.clone());
+                        tokio::task::spawn_blocking(move || {
+                            let saved = recording::file::save(&context, &lines);
+                            let _ = events.blocking_send(Event::Saved(saved));
                         });
                     }
                     Effect::Copy(text) => terminal::copy(&text),
@@ -230,77 +309,6 @@ async fn tell(mut transitions: mpsc::Receiver<canary::Transition>, events: mpsc:
         let _ = events.send(Event::Transition(Box::new(transition))).await;
     }
     let _ = events.send(Event::RunEnded).await;
-}
-
-/// Connects, for ever if need be, then passes on what watches and scrapes say.
-async fn link(
-    connect: Box<dyn Fn() -> Connecting + Send + Sync>,
-    metrics_urls: Vec<String>,
-    events: mpsc::Sender<Event>,
-    connections: mpsc::Sender<Connection>,
-    cancel: CancellationToken,
-) {
-    let mut wait = Duration::from_millis(500);
-    let connection = loop {
-        let made = match connect().await {
-            Ok(connection) => ping(&connection).await.map(|()| connection),
-            Err(error) => Err(error),
-        };
-        match made {
-            Ok(connection) => break connection,
-            Err(error) => {
-                if events.send(Event::Link(Link::Down(first_line(&error)))).await.is_err() {
-                    return;
-                }
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(LONGEST_WAIT);
-            }
-        }
-    };
-    let up = Link::Up { context: connection.context.clone(), url: connection.cluster_url.clone() };
-    let _ = connections.send(connection.clone()).await;
-    let _ = events.send(Event::Link(up.clone())).await;
-    let mut changes = watch::spawn(&connection, &cancel);
-    let mut scrapes = scrape::follow(&connection, metrics_urls, SCRAPE, cancel.clone());
-    let mut standing = watch_over(connection.clone(), up, cancel.clone());
-    loop {
-        let event = tokio::select! {
-            () = cancel.cancelled() => return,
-            Some(change) = changes.recv() => Event::Change(change),
-            Some(scrape) = scrapes.recv() => Event::Scrape(scrape),
-            Some(link) = standing.recv() => Event::Link(link),
-        };
-        if events.send(event).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Asks the API now and then whether it is there: a watch that hears nothing looks the same
-/// whether the API is idle or gone.
-fn watch_over(connection: Connection, up: Link, cancel: CancellationToken) -> mpsc::Receiver<Link> {
-    let (tell, standing) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut due = tokio::time::interval(PING);
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                _ = due.tick() => {}
-            }
-            let link = match ping(&connection).await {
-                Ok(()) => up.clone(),
-                Err(error) => Link::Down(first_line(&error)),
-            };
-            if tell.send(link).await.is_err() {
-                return;
-            }
-        }
-    });
-    standing
-}
-
-fn first_line(error: &ConnectError) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 fn of_terminal(event: TerminalEvent) -> Option<Event> {

@@ -78,6 +78,10 @@ pub(crate) enum Command {
     Explain(check::Explain),
     /// Turn Ingresses into Gateway API objects, with a report and a proof
     Migrate(Box<migrate::Migrate>),
+    /// Write what the console would hear to a file, until interrupted
+    Record(Record),
+    /// Look at a recording in the console: pause, go back, jump to problems
+    Replay(Replay),
     /// What stands in the way of an upgrade of Kubernetes
     Preflight(Box<check::Preflight>),
     #[command(flatten)]
@@ -91,6 +95,26 @@ pub(crate) enum Format {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Record {
+    /// A file that does not exist yet
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// How long; until interrupted if not given
+    #[arg(long = "for", value_name = "TIME", value_parser = settings::duration)]
+    pub(crate) time: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// A file that `gwtop record` wrote, or ctrl-s in the console
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Write pictures of its first problem to this folder
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) pictures: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Play the story without a terminal and check it
     #[arg(long)]
@@ -98,4 +122,7 @@ pub(crate) struct Demo {
     /// Write pictures of the console on the running demo to this folder
     #[arg(long, value_name = "DIR", hide = true, conflicts_with = "headless")]
     pub(crate) pictures: Option<PathBuf>,
+    /// Play an incident instead and record it to this file
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with_all = ["headless", "pictures"])]
+    pub(crate) incident: Option<PathBuf>,
 }

@@ -4,10 +4,11 @@
 
 mod backends;
 mod ground;
+mod incident;
 mod load;
 mod story;
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use color_eyre::eyre::{Result, WrapErr as _};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -17,6 +18,8 @@ use crate::{
     event::Event,
     exit::Exit,
     picture,
+    recording::Recording,
+    screen::Judged,
     theme::Palette,
     update::update,
 };
@@ -61,14 +64,48 @@ pub async fn pictures(folder: &Path) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// Plays an incident and records it.
+pub async fn incident(file: &Path) -> Result<Exit> {
+    let ground = Ground::start().await?;
+    let outcome = incident::play(&ground, options(&ground, String::new(), Look::default()), file).await;
+    ground.stop().await;
+    outcome
+}
+
+/// Writes pictures of a recording at its first problem: the list, why, and at its end the timeline.
+pub fn pictures_of(recording: Recording, folder: &Path) -> Result<Exit> {
+    fs::create_dir_all(folder).wrap_err_with(|| format!("cannot create {}", folder.display()))?;
+    let mut state = app::still(recording, Palette::Rgb);
+    for (name, height, keys) in [("alarm", 12, "}"), ("cause", 30, "w"), ("proof", 16, "\x1b5")] {
+        for key in keys.chars() {
+            let code = if key == '\x1b' { KeyCode::Esc } else { KeyCode::Char(key) };
+            let _ = update(&mut state, Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+        }
+        let way = state.screen.selection().map(|key| key.object().clone());
+        state.judged = Judged::of(&state.store, state.wall, way);
+        let file = folder.join(format!("incident-{name}.svg"));
+        let picture = picture::svg(&picture::screen(&state, WIDTH, height), "gwtop replay");
+        fs::write(&file, picture).wrap_err_with(|| format!("cannot write {}", file.display()))?;
+        println!("{}", file.display());
+        if name == "cause" {
+            // To the end, where it is over.
+            let _ = update(&mut state, Event::Key(KeyEvent::new(KeyCode::Char(' '), KeyModifiers::NONE)));
+            let _ = update(&mut state, Event::Beat(Duration::from_secs(3600)));
+            state.screen.message = None;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
 fn options(ground: &Ground, notice: String, look: Look) -> AppOptions {
     let connection = ground.connection.clone();
     AppOptions {
         context: connection.context.clone(),
-        connect: Box::new(move || {
+        connect: Arc::new(move |_| {
             let connection = connection.clone();
             Box::pin(async move { Ok(connection) })
         }),
+        contexts: Box::new(|| Ok(vec!["the demo is the only one".to_owned()])),
         notice,
         interval: Some(STEP),
         look,

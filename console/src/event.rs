@@ -1,10 +1,17 @@
 //! What can happen to the console.
 
+use std::time::Duration;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::{
-    canary::Transition, cluster::send::Outcome, intent::plan::Plan, model::store::Change, screen::Judged,
-    traffic::scrape::Scrape, update::Seek,
+    canary::Transition,
+    cluster::send::Outcome,
+    intent::plan::Plan,
+    model::{key::ObjectKey, store::Change},
+    screen::{Judged, Question},
+    traffic::scrape::Scrape,
+    update::Seek,
 };
 
 #[derive(Debug)]
@@ -25,6 +32,14 @@ pub enum Event {
     Rehearsed(Box<Plan>, Result<(), String>),
     /// The lines of the page that is open.
     Text(Seek, Vec<String>),
+    /// Real time that went by while a recording plays.
+    Beat(Duration),
+    /// What was done from the console that was recorded.
+    Done(Option<ObjectKey>, String),
+    /// Where the last half hour was written to.
+    Saved(Result<String, String>),
+    /// Answer to [`crate::update::Effect::Ask`].
+    Told(Question, Result<Vec<String>, String>),
 }
 
 /// Standing of the connection to the API.

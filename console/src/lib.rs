@@ -15,6 +15,7 @@ pub mod model;
 pub mod picture;
 pub mod print;
 pub mod query;
+pub mod recording;
 pub mod rows;
 pub mod screen;
 pub mod settings;

@@ -69,7 +69,12 @@ async fn start(cli: Cli) -> Exit {
     let Cli { global, command } = cli;
     match command {
         None => console(global).await,
-        Some(Command::Demo(demo)) => screens::demo(demo.headless, demo.pictures, look(&global)).await,
+        Some(Command::Demo(demo)) => screens::demo(demo, look(&global)).await,
+        Some(Command::Record(args)) => {
+            let (options, urls) = (options(&global), global.metrics_urls.clone());
+            Box::pin(screens::record(options, urls, &args.file, args.time)).await
+        }
+        Some(Command::Replay(args)) => screens::replay(&args, look(&global)).await,
         Some(Command::Canary(canary)) => run_canary(&global, *canary).await,
         Some(Command::Check(args)) => Box::pin(run_check(&global, *args, Suite::Check, (1, 36))).await,
         Some(Command::Preflight(args)) => Box::pin(run_check(&global, args.check, Suite::Preflight, args.target)).await,

@@ -9,4 +9,5 @@ pub mod neighbours;
 pub mod policy;
 pub mod secret;
 pub mod store;
+pub mod timeline;
 pub mod topology;

@@ -4,6 +4,7 @@
 pub mod describe;
 pub mod events;
 pub mod get;
+pub mod questions;
 pub mod status;
 pub mod top;
 pub mod tree;

@@ -6,6 +6,7 @@ mod findings;
 pub mod gateways;
 pub mod objects;
 pub mod routes;
+mod timeline;
 pub mod tree;
 
 use std::{cmp::Reverse, time::Duration};
@@ -67,6 +68,7 @@ pub const fn columns(tab: Tab) -> &'static [Column] {
         Tab::Gateways => gateways::COLUMNS,
         Tab::Backends => backends::COLUMNS,
         Tab::Findings => findings::COLUMNS,
+        Tab::Timeline => timeline::COLUMNS,
         Tab::Objects => objects::COLUMNS,
     }
 }
@@ -77,6 +79,8 @@ pub fn list(state: &State) -> Vec<Row> {
     let lens = &state.screen.lens;
     match state.screen.tab {
         Tab::Findings => sorted(findings::rows(&state.judged, lens), lens),
+        // In the order of time, whatever the others are sorted by.
+        Tab::Timeline => timeline::rows(&state.timeline, lens),
         Tab::Objects => sorted(objects::rows(state.screen.kind, store, lens), lens),
         tab => listed(tab, store, traffic, lens),
     }
@@ -88,7 +92,7 @@ pub fn listed(tab: Tab, store: &Store, traffic: &Traffic, lens: &Lens) -> Vec<Ro
         Tab::Routes => routes::rows(store, traffic, lens),
         Tab::Gateways => gateways::rows(store, traffic, lens),
         Tab::Backends => backends::rows(store, traffic, lens),
-        Tab::Findings | Tab::Objects => Vec::new(),
+        Tab::Findings | Tab::Timeline | Tab::Objects => Vec::new(),
     };
     sorted(rows, lens)
 }
@@ -120,6 +124,7 @@ pub fn cells(state: &State, row: &Row) -> Vec<Cell> {
     let (store, traffic) = state.seen();
     match state.screen.tab {
         Tab::Findings => findings::cells(row, &state.judged),
+        Tab::Timeline => timeline::cells(row, &state.timeline),
         Tab::Objects => objects::cells(row, store, state.wall),
         tab => cells_of(tab, row, store, traffic),
     }
@@ -130,7 +135,7 @@ pub fn cells_of(tab: Tab, row: &Row, store: &Store, traffic: &Traffic) -> Vec<Ce
         Tab::Routes => routes::cells(row, store, traffic),
         Tab::Gateways => gateways::cells(row, store, traffic),
         Tab::Backends => backends::cells(row, store, traffic),
-        Tab::Findings | Tab::Objects => Vec::new(),
+        Tab::Findings | Tab::Timeline | Tab::Objects => Vec::new(),
     }
 }
 

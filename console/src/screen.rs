@@ -18,7 +18,9 @@ use crate::{
     model::{
         key::{Kind, ObjectKey},
         store::Store,
+        timeline::Timeline,
     },
+    recording::{player::Player, ring::Ring},
     theme::{Palette, Theme},
     traffic::{Arm, series::Traffic},
     triage::{Triage, chain::Chain},
@@ -37,6 +39,12 @@ pub struct State {
     pub now: Instant,
     pub wall: Timestamp,
     pub screen: Screen,
+    /// What happened, as far as it was heard.
+    pub timeline: Timeline,
+    /// What was heard, to be saved after the fact.
+    pub ring: Ring,
+    /// What is seen is a recording.
+    pub player: Option<Box<Player>>,
     pub theme: Theme,
     /// What the terminal can show, for themes that are chosen later.
     pub palette: Palette,
@@ -98,6 +106,8 @@ pub struct Screen {
     /// What was written from here and not taken back, the last one last.
     pub written: Vec<Plan>,
     pub message: Option<Message>,
+    /// To the question of the page on top; none until it has come.
+    pub answer: Option<(Question, Result<Vec<String>, String>)>,
     pub canary: Canary,
     /// Rows that fit, for paging.
     pub height: u16,
@@ -111,14 +121,15 @@ pub enum Tab {
     Gateways,
     Backends,
     Findings,
+    Timeline,
     /// Any other kind, as it was asked for.
     Objects,
 }
 
 impl Tab {
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
     /// Those that are always there.
-    pub const ALL: [Self; 4] = [Self::Routes, Self::Gateways, Self::Backends, Self::Findings];
+    pub const ALL: [Self; 5] = [Self::Routes, Self::Gateways, Self::Backends, Self::Findings, Self::Timeline];
 
     pub const fn title(self) -> &'static str {
         match self {
@@ -126,6 +137,7 @@ impl Tab {
             Self::Gateways => "Gateways",
             Self::Backends => "Backends",
             Self::Findings => "Findings",
+            Self::Timeline => "Timeline",
             Self::Objects => "Objects",
         }
     }
@@ -137,13 +149,15 @@ pub enum RowKey {
     Arm(Arm),
     /// By its fingerprint, with the object that it is about.
     Finding(String, ObjectKey),
+    /// By its number.
+    Moment(u64, ObjectKey),
 }
 
 impl RowKey {
     /// The object that is opened: of a backend, its route.
     pub fn object(&self) -> &ObjectKey {
         match self {
-            Self::Object(key) | Self::Finding(_, key) => key,
+            Self::Object(key) | Self::Finding(_, key) | Self::Moment(_, key) => key,
             Self::Arm(arm) => &arm.route,
         }
     }
@@ -167,7 +181,20 @@ pub enum View {
     Tree(ObjectKey),
     Edit(ObjectKey),
     Canary(ObjectKey),
+    /// What somebody else knows: lines that were asked for.
+    Answer(Question),
     Help,
+}
+
+/// What is asked of others than the watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Kubernetes Events, of one object or of all.
+    Events(Option<ObjectKey>),
+    /// What was written from this machine.
+    Audit,
+    /// Contexts of the kubeconfig.
+    Contexts,
 }
 
 /// Which rows of a list are seen, and in what order.
@@ -302,6 +329,7 @@ impl State {
             editor: None,
             written: Vec::new(),
             message: None,
+            answer: None,
             canary: Canary::default(),
             height: 20,
             width: 80,
@@ -317,6 +345,9 @@ impl State {
             now,
             wall,
             screen,
+            timeline: Timeline::default(),
+            ring: Ring::default(),
+            player: None,
             theme,
             palette: Palette::Rgb,
             judged: Judged::default(),
@@ -353,7 +384,7 @@ impl Screen {
     pub const fn shown(&self) -> Kind {
         match self.tab {
             Tab::Gateways => Kind::Gateway,
-            Tab::Routes | Tab::Backends | Tab::Findings => Kind::HttpRoute,
+            Tab::Routes | Tab::Backends | Tab::Findings | Tab::Timeline => Kind::HttpRoute,
             Tab::Objects => self.kind,
         }
     }

@@ -14,16 +14,20 @@ use crate::{
         plan::Plan,
     },
     model::{
+        health::Health,
         key::{Kind, ObjectKey},
         store::Store,
     },
+    recording::Line,
     rows,
-    screen::{Filter, Input, InputKind, Message, Page, RowKey, Screen, Sort, State, Tab, Tone, View},
+    screen::{Filter, Input, InputKind, Message, Page, Question, RowKey, Screen, Sort, State, Tab, Tone, View},
     theme,
 };
 
+mod ask;
 mod canary;
 mod edit;
+mod replay;
 
 pub use canary::pair;
 use canary::{ask_start, confirm, next_rule, open_canary, pause, review, rollback, stage};
@@ -46,6 +50,11 @@ pub enum Effect {
     Copy(String),
     /// The text of the page as it is laid out, to look for the match after or before.
     Seek(Seek),
+    Ask(Question),
+    /// Another context; nothing of the one before is wanted any more.
+    Connect(String),
+    /// As a recording.
+    Save(Vec<Line>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,17 +82,42 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             state.judging = false;
             state.judged = *judged;
         }
-        Event::Change(change) => state.store.apply(change),
+        Event::Beat(elapsed) => {
+            replay::beat(state, elapsed);
+            return Vec::new();
+        }
+        Event::Done(key, text) => state.timeline.tell(state.wall, key, None, text),
+        Event::Told(question, answer) => ask::told(state, question, answer),
+        Event::Saved(outcome) => match outcome {
+            Ok(path) => say(&mut state.screen, Tone::Good, format!("saved: gwtop replay {path}")),
+            Err(why) => say(&mut state.screen, Tone::Bad, format!("the recording cannot be written: {why}")),
+        },
+        Event::Change(change) => {
+            if state.player.is_none() {
+                state.ring.change(state.wall, &change);
+            }
+            state.timeline.heed(&state.store, &change, state.wall);
+            state.store.at(state.wall);
+            state.store.apply(change);
+        }
         Event::Link(link) => {
             if link != state.link {
                 state.link_since = state.now;
+                turned(state, &link);
             }
             if let Link::Up { context, url } = &link {
                 (state.context, state.url) = (context.clone(), url.clone());
             }
             state.link = link;
         }
-        Event::Scrape(scrape) => state.traffic.apply(scrape),
+        Event::Scrape(scrape) => {
+            if state.player.is_none() {
+                state.ring.scrape(state.wall, &scrape);
+            }
+            state.traffic.apply(scrape);
+            let failing = state.traffic.total().and_then(|total| total.error_rate);
+            state.timeline.heed_traffic(failing, state.wall);
+        }
         Event::Outcome(plan, outcome) => {
             state.screen.canary.sending = false;
             let (tone, text) = match outcome {
@@ -96,6 +130,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
                         state.screen.written.push((*plan).clone());
                     }
                     edit::close(state);
+                    done(state, Some(plan.target.clone()), &format!("written from here: {}", plan.summary));
                     (Tone::Good, format!("done: {}", plan.summary))
                 }
                 Outcome::Conflict(why) => {
@@ -108,6 +143,8 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             state.screen.message = Some(Message { tone, text });
         }
         Event::Transition(transition) => {
+            let route = state.screen.canary.run.as_ref().map(|run| run.route.clone());
+            done(state, route, &canary::told(&transition));
             if let Some(run) = &mut state.screen.canary.run {
                 run.ended |= transition.finished.is_some();
                 run.transitions.push(*transition);
@@ -124,6 +161,30 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     }
     anchor(state);
     Vec::new()
+}
+
+/// Into the timeline and into what can be saved.
+fn done(state: &mut State, key: Option<ObjectKey>, text: &str) {
+    state.ring.done(state.wall, key.clone(), text);
+    state.timeline.tell(state.wall, key, None, text);
+}
+
+fn turned(state: &mut State, link: &Link) {
+    if state.player.is_none() {
+        state.ring.link(state.wall, link);
+    }
+    match (&state.link, link) {
+        (_, Link::Down(why)) => {
+            let text = format!("the API does not answer: {why}");
+            state.timeline.tell(state.wall, None, Some(Health::Stale), text);
+        }
+        (Link::Down(_), Link::Up { .. }) => state.timeline.tell(state.wall, None, Some(Health::Ok), "the API is back"),
+        _ => {}
+    }
+}
+
+fn read_only(state: &State) -> &'static str {
+    if state.player.is_some() { "a recording cannot be written to" } else { "read-only: started with --readonly" }
 }
 
 /// Asks for a judgement of what has changed since the last one, or of another route.
@@ -183,7 +244,8 @@ fn on_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
         }
         return Vec::new();
     }
-    let Some(command) = keymap::find(mode, &name) else {
+    let of_replay = state.player.is_some().then(|| keymap::of_replay(&name)).flatten();
+    let Some(command) = of_replay.filter(|_| mode != Mode::Confirm).or_else(|| keymap::find(mode, &name)) else {
         if mode != Mode::Confirm {
             say(&mut state.screen, Tone::Muted, format!("{name} does nothing here; ? lists the keys"));
         }
@@ -218,6 +280,7 @@ fn typed(state: &mut State, key: KeyEvent) -> Vec<Effect> {
                     Ok(Word::Namespace(namespace)) => screen.lens.namespace = namespace,
                     Ok(Word::Kind(kind)) => show_kind(screen, kind),
                     Ok(Word::Theme(name)) => choose_theme(state, &name),
+                    Ok(Word::Context(name)) => return ask::connect(state, name),
                     Err(why) => say(screen, Tone::Bad, why),
                 }
             }
@@ -268,6 +331,22 @@ fn run(state: &mut State, command: Command) -> Vec<Effect> {
         Command::Gateways => show(&mut state.screen, Tab::Gateways),
         Command::Backends => show(&mut state.screen, Tab::Backends),
         Command::Findings => show(&mut state.screen, Tab::Findings),
+        Command::Timeline => show(&mut state.screen, Tab::Timeline),
+        Command::Events => {
+            let of = subject(&state.screen).filter(|key| !key.name.is_empty());
+            return ask::events(state, of);
+        }
+        Command::AllEvents => return ask::events(state, None),
+        Command::Audit => return ask::ask(state, Question::Audit),
+        Command::Contexts => return ask::ask(state, Question::Contexts),
+        Command::Save => return ask::save(state),
+        Command::PlayPause => replay::pause(state),
+        Command::PlayBack => replay::stride(state, false),
+        Command::PlayForward => replay::stride(state, true),
+        Command::Faster => replay::speed(state, true),
+        Command::Slower => replay::speed(state, false),
+        Command::NextProblem => replay::problem(state, true),
+        Command::PreviousProblem => replay::problem(state, false),
         Command::NextTab => {
             let here = Tab::ALL.iter().position(|tab| *tab == state.screen.tab).unwrap_or(Tab::ALL.len() - 1);
             let next = Tab::ALL[(here + 1) % Tab::ALL.len()];
@@ -472,7 +551,8 @@ fn subject(screen: &Screen) -> Option<ObjectKey> {
         | View::Tree(key)
         | View::Edit(key)
         | View::Canary(key) => Some(key.clone()),
-        View::Help => None,
+        View::Answer(Question::Events(of)) => of.clone(),
+        View::Answer(_) | View::Help => None,
     });
     of_page.or_else(|| screen.selection().map(|key| key.object().clone()))
 }

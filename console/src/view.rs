@@ -8,6 +8,7 @@
 //! key hints
 //! ```
 
+mod axis;
 mod canary;
 mod confirm;
 mod edit;
@@ -33,7 +34,7 @@ use crate::{
         store::{Feed, Store},
     },
     rows,
-    screen::{InputKind, State, Tab, Tone, View},
+    screen::{InputKind, RowKey, State, Tab, Tone, View},
     theme::{Role, Theme},
     traffic::series::Traffic,
 };
@@ -57,10 +58,11 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
         too_small(buffer, area, state);
         return;
     }
-    let [head, tabs, body, line, hints] = Layout::vertical([
+    let [head, tabs, body, slider, line, hints] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
         Constraint::Min(1),
+        Constraint::Length(u16::from(state.player.is_some())),
         Constraint::Length(1),
         Constraint::Length(1),
     ])
@@ -68,6 +70,11 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
     header(buffer, head, state);
     draw_tabs(buffer, tabs, state);
     match state.screen.view() {
+        None if state.screen.tab == Tab::Timeline && body.height > axis::AXIS_HEIGHT + 3 => {
+            let [top, rest] = Layout::vertical([Constraint::Length(axis::AXIS_HEIGHT), Constraint::Min(1)]).areas(body);
+            axis::timeline(buffer, top, state);
+            table::draw(buffer, rest, state);
+        }
         None => table::draw(buffer, body, state),
         Some(View::Canary(key)) => canary::draw(buffer, body, key, state),
         Some(View::Edit(_)) => edit::draw(buffer, body, state),
@@ -80,6 +87,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
     if state.screen.dialog.is_some() {
         confirm::draw(buffer, Rect { height: body.height + tabs.height, ..tabs }, state);
     }
+    axis::slider(buffer, slider, state);
     message(buffer, line, state);
     draw_hints(buffer, hints, state);
 }
@@ -114,7 +122,12 @@ fn header(buffer: &mut Buffer, area: Rect, state: &State) {
     left.push(Span::styled(format!("{} ", state.context), on(Role::Title)));
     let since = state.now.saturating_duration_since(state.link_since).as_secs().cast_signed();
     let glyph = |utf8: &'static str, ascii: &'static str| if state.ascii { ascii } else { utf8 };
+    if state.player.is_some() {
+        left.push(Span::styled(glyph("▶ recording ", "> recording "), on(Role::Warn)));
+    }
     left.push(match &state.link {
+        // It was live when it was recorded.
+        Link::Connecting | Link::Up { .. } if state.player.is_some() => Span::raw(""),
         Link::Connecting => Span::styled(glyph("◌ connecting ", ". connecting "), on(Role::Unknown)),
         Link::Up { .. } => Span::styled(glyph("● live ", "* live "), on(Role::Ok)),
         Link::Down(_) => {
@@ -124,7 +137,7 @@ fn header(buffer: &mut Buffer, area: Rect, state: &State) {
     if state.frozen.is_some() {
         left.push(Span::styled(" FROZEN ", on(Role::Danger)));
     }
-    if state.readonly {
+    if state.readonly && state.player.is_none() {
         left.push(Span::styled("read-only ", on(Role::Warn)));
     }
     let used: usize = left.iter().map(Span::width).sum();
@@ -183,7 +196,7 @@ fn draw_tabs(buffer: &mut Buffer, area: Rect, state: &State) {
             Tab::Routes => Some(store.routes().count()),
             Tab::Gateways => Some(store.count(Kind::Gateway)),
             Tab::Findings => state.judged.is_made().then(|| state.judged.report.findings.len()),
-            Tab::Backends | Tab::Objects => None,
+            Tab::Backends | Tab::Timeline | Tab::Objects => None,
         };
         spans.push(Span::styled(
             count.map_or_else(|| "  ".to_owned(), |count| format!(" {count}  ")),
@@ -229,6 +242,9 @@ fn message(buffer: &mut Buffer, area: Rect, state: &State) {
         (Some(message), _) => (message.text.clone(), self::role(message.tone)),
         (None, Link::Down(reason)) => (reason.clone(), Role::Bad),
         (None, Link::Connecting) => (format!("connecting to {}…", state.context), Role::Muted),
+        (None, Link::Up { .. }) if chosen_moment(state).is_some() => {
+            (chosen_moment(state).unwrap_or_default().to_owned(), Role::Muted)
+        }
         (None, Link::Up { .. }) => match state.traffic.problem() {
             Some(problem) => (format!("metrics: {problem}"), Role::Warn),
             None => (state.notice.clone(), Role::Muted),
@@ -238,11 +254,21 @@ fn message(buffer: &mut Buffer, area: Rect, state: &State) {
     buffer.set_stringn(area.x + 1, area.y, text, usize::from(area.width - 1), theme.style(role));
 }
 
+/// A row has no room for all of it.
+fn chosen_moment(state: &State) -> Option<&str> {
+    let RowKey::Moment(number, _) = state.screen.selection()? else { return None };
+    let on_list = state.screen.tab == Tab::Timeline && state.screen.pages.is_empty();
+    state.timeline.find(*number).filter(|_| on_list).map(|moment| moment.text.as_str())
+}
+
 fn draw_hints(buffer: &mut Buffer, area: Rect, state: &State) {
     let theme = &state.theme;
     buffer.set_style(area, theme.style(Role::Bar));
     let mut x = area.x + 1;
-    for binding in keymap::hints(state.screen.mode()) {
+    let mode = state.screen.mode();
+    let of_replay = state.player.is_some() && mode != keymap::Mode::Confirm;
+    let of_replay = of_replay.then(keymap::hints_of_replay).into_iter().flatten();
+    for binding in of_replay.chain(keymap::hints(mode)) {
         let key = binding.keys.split(' ').next().unwrap_or_default();
         let width = u16::try_from(key.len() + binding.help.len() + 3).unwrap_or(u16::MAX);
         if x.saturating_add(width) > area.right() {

@@ -134,6 +134,18 @@ pub(super) fn reason(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
+/// Contexts of the kubeconfig that would be used, the current one marked.
+pub fn contexts(options: &ConnectOptions) -> Result<Vec<String>, String> {
+    let from_env = || Kubeconfig::read().map_err(|error| error.to_string());
+    let kubeconfig = match &options.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path).map_err(|error| error.to_string())?,
+        None => from_env()?,
+    };
+    let current = options.context.clone().or(kubeconfig.current_context);
+    let sign = |name: &str| if current.as_deref() == Some(name) { "*" } else { " " };
+    Ok(kubeconfig.contexts.iter().map(|one| format!("{} {}", sign(&one.name), one.name)).collect())
+}
+
 async fn config(options: &ConnectOptions) -> Result<(Config, String), ConnectError> {
     if let Some(path) = &options.kubeconfig {
         return from_file(path, options).await;

@@ -190,7 +190,7 @@ fn publish(kubeconfig: &Path) -> Result<PathBuf> {
     Ok(link)
 }
 
-fn api(connection: &Connection, gvk: (&str, &str, &str), namespace: &str) -> Api<DynamicObject> {
+pub(super) fn api(connection: &Connection, gvk: (&str, &str, &str), namespace: &str) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(gvk.0, gvk.1, gvk.2));
     Api::namespaced_with(connection.client.clone(), namespace, &resource)
 }

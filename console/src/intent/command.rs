@@ -13,6 +13,20 @@ pub enum Command {
     Gateways,
     Backends,
     Findings,
+    Timeline,
+    Events,
+    AllEvents,
+    Audit,
+    Contexts,
+    /// What was heard, as a recording.
+    Save,
+    PlayPause,
+    PlayBack,
+    PlayForward,
+    Faster,
+    Slower,
+    NextProblem,
+    PreviousProblem,
     NextTab,
     Down,
     Up,
@@ -61,6 +75,11 @@ pub const WORDS: &[(&str, Command, &str)] = &[
     ("gw gateways gateway gtw", Command::Gateways, "gateways"),
     ("be backends backend", Command::Backends, "backends"),
     ("findings problems", Command::Findings, "everything that is wrong, worst first"),
+    ("timeline tl", Command::Timeline, "what happened: conditions, weights, endpoints, errors, writes"),
+    ("events ev", Command::AllEvents, "Kubernetes Events, the newest last"),
+    ("audit", Command::Audit, "what was written from this machine"),
+    ("ctx context contexts", Command::Contexts, "contexts of the kubeconfig"),
+    ("save", Command::Save, "save the last half hour as a recording"),
     ("why", Command::Why, "why the selected route does not work"),
     ("tree", Command::Tree, "what hangs on the selected object"),
     ("help h", Command::Help, "keys and commands"),
@@ -84,6 +103,9 @@ pub fn parse(line: &str) -> Result<Word, String> {
             [name] => Ok(Word::Namespace(Some((*name).to_owned()))),
             _ => Err(":ns takes one namespace".to_owned()),
         };
+    }
+    if let ("ctx" | "context", [name]) = (first, rest.as_slice()) {
+        return Ok(Word::Context((*name).to_owned()));
     }
     if first == "theme" {
         return match rest.as_slice() {
@@ -111,6 +133,7 @@ pub enum Word {
     /// Objects of any kind.
     Kind(Kind),
     Theme(String),
+    Context(String),
 }
 
 #[cfg(test)]

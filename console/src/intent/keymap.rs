@@ -9,6 +9,8 @@ pub enum Mode {
     List,
     Page,
     Canary,
+    /// While a recording plays, before all others.
+    Replay,
     Edit,
     Confirm,
 }
@@ -38,9 +40,16 @@ const fn danger(mode: Mode, keys: &'static str, command: Command, help: &'static
     Binding { danger: true, ..hint(mode, keys, command, help) }
 }
 
-use Mode::{Canary, Confirm, Edit, Everywhere, List, Page};
+use Mode::{Canary, Confirm, Edit, Everywhere, List, Page, Replay};
 
 pub const KEYMAP: &[Binding] = &[
+    hint(Replay, "space", Command::PlayPause, "play or pause"),
+    hint(Replay, "left", Command::PlayBack, "back 10s"),
+    hint(Replay, "right", Command::PlayForward, "on 10s"),
+    hint(Replay, "}", Command::NextProblem, "next problem"),
+    bind(Replay, "{", Command::PreviousProblem, "problem before"),
+    hint(Replay, "]", Command::Faster, "faster"),
+    bind(Replay, "[", Command::Slower, "slower"),
     danger(Confirm, "y enter", Command::Confirm, "send"),
     hint(Confirm, "esc n q", Command::Cancel, "cancel"),
     hint(Canary, "+ =", Command::StageUp, "stage more"),
@@ -80,6 +89,7 @@ pub const KEYMAP: &[Binding] = &[
     bind(Everywhere, "2", Command::Gateways, "gateways"),
     bind(Everywhere, "3", Command::Backends, "backends"),
     bind(Everywhere, "4", Command::Findings, "findings"),
+    bind(Everywhere, "5", Command::Timeline, "timeline"),
     bind(Everywhere, "tab", Command::NextTab, "next tab"),
     bind(Everywhere, "j down", Command::Down, "down"),
     bind(Everywhere, "k up", Command::Up, "up"),
@@ -90,6 +100,8 @@ pub const KEYMAP: &[Binding] = &[
     bind(Everywhere, "ctrl-d", Command::HalfDown, "half a page down"),
     bind(Everywhere, "ctrl-u", Command::HalfUp, "half a page up"),
     bind(Everywhere, "space", Command::Freeze, "freeze or follow"),
+    bind(Everywhere, "ctrl-s", Command::Save, "save the last half hour as a recording"),
+    bind(Everywhere, "E", Command::Events, "events of the object"),
     bind(List, "0", Command::AllNamespaces, "all namespaces"),
     bind(List, "n", Command::ThisNamespace, "namespace of the selection only"),
     bind(List, "N", Command::SortName, "sort by name"),
@@ -98,12 +110,23 @@ pub const KEYMAP: &[Binding] = &[
     bind(List, "T", Command::SortTraffic, "sort by traffic"),
 ];
 
+/// A key of the player alone.
+pub fn of_replay(key: &str) -> Option<Command> {
+    let mut bindings = KEYMAP.iter().filter(|binding| binding.mode == Replay);
+    bindings.find(|binding| binding.keys == key).map(|binding| binding.command)
+}
+
 pub fn find(mode: Mode, key: &str) -> Option<Command> {
     let of = |wanted: Mode| {
         KEYMAP.iter().find(|binding| binding.mode == wanted && binding.keys.split(' ').any(|name| name == key))
     };
     let everywhere = || if matches!(mode, Confirm | Edit) { None } else { of(Everywhere) };
     of(mode).or_else(everywhere).map(|binding| binding.command).or_else(|| (key == "ctrl-c").then_some(Command::Quit))
+}
+
+/// What the player's keys do, the most useful first.
+pub fn hints_of_replay() -> impl Iterator<Item = &'static Binding> {
+    KEYMAP.iter().filter(|binding| binding.mode == Replay && binding.hint)
 }
 
 /// The hints of a mode, most useful first.

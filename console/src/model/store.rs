@@ -344,6 +344,11 @@ impl Store {
         }
     }
 
+    /// Whether the kind was ever listed, be it in one namespace.
+    pub fn sees_any(&self, kind: Kind) -> bool {
+        self.listed.contains(&kind)
+    }
+
     /// Whether an object of the kind that is not in the store does not exist either.
     pub fn sees(&self, kind: Kind, namespace: &str) -> bool {
         // What was seen before the loss was complete.

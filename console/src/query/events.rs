@@ -30,7 +30,7 @@ pub struct Event {
 
 impl Event {
     /// None for events of objects that are none of gwtop's business.
-    fn read(object: Value) -> Option<Self> {
+    pub(super) fn read(object: Value) -> Option<Self> {
         let of = object["involvedObject"]["kind"].as_str().unwrap_or_default();
         let known = Kind::parse(of).is_some_and(|kind| !matches!(kind, Kind::Namespace | Kind::Secret));
         let at = ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];

@@ -57,7 +57,9 @@ pub async fn run(connection: &Connection, urls: Vec<String>, tab: Tab, scope: &S
             Output::Name => listed
                 .iter()
                 .map(|row| match &row.key {
-                    RowKey::Object(key) | RowKey::Finding(_, key) => super::reference(key) + "\n",
+                    RowKey::Object(key) | RowKey::Finding(_, key) | RowKey::Moment(_, key) => {
+                        super::reference(key) + "\n"
+                    }
                     RowKey::Arm(arm) => format!("service/{}\n", arm.backend),
                 })
                 .collect(),
@@ -77,7 +79,7 @@ fn figures(key: &RowKey, traffic: &Traffic) -> Value {
             let rates = if key.kind == Kind::Gateway { traffic.gateway(key) } else { traffic.route(key) };
             (json!({"kind": key.kind.name(), "namespace": key.namespace, "name": key.name}), rates)
         }
-        RowKey::Finding(..) => (json!({}), None),
+        RowKey::Finding(..) | RowKey::Moment(..) => (json!({}), None),
         RowKey::Arm(arm) => (
             json!({"kind": "Service", "namespace": arm.backend_namespace, "name": arm.backend, "port": arm.backend_port,
                 "route": arm.route.to_string(), "rule": arm.rule}),

@@ -30,6 +30,11 @@ pub(super) fn open_canary(state: &mut State) {
 }
 
 /// The two backends that the panel is about.
+pub(super) fn told(transition: &crate::canary::Transition) -> String {
+    let weight = crate::intent::plan::short(transition.weight);
+    format!("canary at {weight} %, {}: {}", transition.phase, transition.message)
+}
+
 pub fn pair(state: &State) -> Result<Pair, String> {
     let key = subject(&state.screen).filter(|key| key.kind == Kind::HttpRoute).ok_or("select an HTTPRoute")?;
     let route = state.store.get(&key).ok_or_else(|| format!("HTTPRoute {key} is gone"))?;
@@ -66,7 +71,7 @@ pub(super) fn stage(state: &mut State, by: f64) {
 /// Whether a write may be asked for at all.
 pub(super) fn may_write(state: &mut State) -> bool {
     let why = if state.readonly {
-        "read-only: started with --readonly"
+        super::read_only(state)
     } else if !state.is_up() {
         "the API is not reachable: nothing can be written now"
     } else if state.screen.canary.sending {

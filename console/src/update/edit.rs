@@ -13,7 +13,8 @@ use crate::{
 
 pub(super) fn open(state: &mut State) {
     if state.readonly {
-        say(&mut state.screen, Tone::Warn, "read-only: started with --readonly");
+        let why = super::read_only(state);
+        say(&mut state.screen, Tone::Warn, why);
         return;
     }
     let Some(key) = subject(&state.screen) else {

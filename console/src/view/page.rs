@@ -16,7 +16,7 @@ use crate::{
     },
     model::key::ObjectKey,
     rows::detail,
-    screen::{State, View},
+    screen::{Question, State, View},
     theme::Role,
 };
 
@@ -47,6 +47,7 @@ fn content(view: &View, state: &State, width: usize) -> (String, Vec<Line<'stati
         View::Yaml(key) => (format!("{} {key} as YAML", key.kind.name()), yaml(key, state)),
         View::Why(key) => (format!("Why {} {key}", key.kind.name()), wrapped(way::lines(key, state), width)),
         View::Tree(key) => (format!("What hangs on {} {key}", key.kind.name()), way::tree(key, state)),
+        View::Answer(question) => (asked(question), wrapped(answer(question, state), width)),
         View::Canary(_) | View::Edit(_) | View::Help => ("Keys and commands".to_owned(), help(state)),
     }
 }
@@ -136,6 +137,29 @@ fn yaml(key: &ObjectKey, state: &State) -> Vec<Line<'static>> {
     text.lines().map(line).collect()
 }
 
+fn asked(question: &Question) -> String {
+    match question {
+        Question::Events(None) => "Events".to_owned(),
+        Question::Events(Some(key)) => format!("Events of {} {key}", key.kind.name()),
+        Question::Audit => "Written from this machine".to_owned(),
+        Question::Contexts => "Contexts; :ctx NAME goes to one".to_owned(),
+    }
+}
+
+fn answer(question: &Question, state: &State) -> Vec<Line<'static>> {
+    let theme = &state.theme;
+    let line = |text: &str, role: Role| Line::styled(text.to_owned(), theme.style(role));
+    match state.screen.answer.as_ref().filter(|(of, _)| of == question) {
+        None => vec![line("asking", Role::Muted)],
+        Some((_, Err(why))) => vec![line(why, Role::Bad)],
+        Some((_, Ok(lines))) if lines.is_empty() => vec![line("nothing", Role::Muted)],
+        Some((_, Ok(lines))) => {
+            let role = |text: &str| if text.contains("Warning") { Role::Warn } else { Role::Text };
+            lines.iter().map(|text| line(text, role(text))).collect()
+        }
+    }
+}
+
 fn help(state: &State) -> Vec<Line<'static>> {
     let theme = &state.theme;
     let mut lines = Vec::new();
@@ -144,6 +168,7 @@ fn help(state: &State) -> Vec<Line<'static>> {
         (Mode::List, "Lists"),
         (Mode::Page, "Detail, YAML, help"),
         (Mode::Canary, "Canary panel"),
+        (Mode::Replay, "While a recording plays"),
         (Mode::Edit, "Editor"),
         (Mode::Confirm, "Confirmation"),
     ];
@@ -164,6 +189,7 @@ fn help(state: &State) -> Vec<Line<'static>> {
     lines.push(Line::styled("Commands, after :", theme.style(Role::Accent)));
     lines.push(entry("KIND".to_owned(), "objects of any kind: svc, lset, refgrant, policies, ...", Role::Text));
     lines.push(entry("theme NAME".to_owned(), "another theme; the next one without a name", Role::Text));
+    lines.push(entry("ctx NAME".to_owned(), "another context; the list of them without a name", Role::Text));
     lines.push(entry("ns NAME".to_owned(), "that namespace only; all namespaces without a name", Role::Text));
     for (names, _, help) in WORDS {
         lines.push(entry(names.split(' ').next().unwrap_or_default().to_owned(), help, Role::Text));

@@ -109,7 +109,9 @@ fn fit(columns: &[Column], width: u16) -> Vec<(usize, u16, u16)> {
     let mut placed = Vec::with_capacity(kept.len());
     for (index, own) in kept.into_iter().zip(widths) {
         // More than this only tears the row apart.
-        let more = if columns[index].flex { (spare / flexible.max(1)).min(30) } else { 0 };
+        // But for the last, which tears nothing.
+        let most = if index + 1 == columns.len() { u16::MAX } else { 30 };
+        let more = if columns[index].flex { (spare / flexible.max(1)).min(most) } else { 0 };
         let column = (own + more).min(width.saturating_sub(x));
         placed.push((index, x, column));
         x += column + GAP;
