@@ -65,7 +65,7 @@ fn shown(state: &State, width: u16, height: u16) -> String {
 fn every_screen_of_the_incident_at_every_size() {
     for (width, height) in [(80, 24), (120, 40), (40, 10)] {
         let mut state = begun();
-        let mut shot = |state: &State, name: &str| {
+        let shot = |state: &State, name: &str| {
             insta::assert_snapshot!(format!("incident-{name}-{width}x{height}"), shown(state, width, height));
         };
         play(&mut state, 15);
