@@ -2,9 +2,11 @@
 
 mod builtin;
 mod cells;
+mod checks;
 mod events;
 mod rules;
 mod services;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +55,8 @@ pub struct Kind {
     /// Its CustomResourceDefinition is deleted: no new objects.
     pub terminating: bool,
     pub rules: Arc<dyn Rules>,
+    /// What its objects have to be, where a schema cannot say it.
+    pub checks: Option<checks::Checks>,
 }
 
 /// Paths of the fields that make a `Scale`, as a CustomResourceDefinition names them.

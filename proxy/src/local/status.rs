@@ -307,6 +307,7 @@ fn cause(kind: FieldErrorKind) -> &'static str {
         FieldErrorKind::TooMany => "FieldValueTooMany",
         FieldErrorKind::Duplicate => "FieldValueDuplicate",
         FieldErrorKind::Forbidden => "FieldValueForbidden",
+        FieldErrorKind::NotFound => "FieldValueNotFound",
     }
 }
 

@@ -36,6 +36,9 @@ fn show(object: &Value) -> Value {
     let mut shown = renamed(object, |key| NAMES.iter().find(|(core, _)| *core == key).map(|(_, new)| *new));
     shown.retain(|key, value| key == "eventTime" || !is_nothing(value));
     shown.entry("eventTime").or_insert(Value::Null);
+    for field in ["deprecatedSource", "regarding"] {
+        shown.entry(field).or_insert_with(|| json!({}));
+    }
     Value::Object(shown)
 }
 

@@ -66,23 +66,6 @@ impl Rules for Namespaces {
     }
 }
 
-pub(super) struct Pods;
-
-/// Seconds a Pod takes to go when neither it nor the client says.
-const POD_GRACE: u64 = 30;
-
-impl Rules for Pods {
-    /// A Pod that runs somewhere goes when its node says so, or at once when asked for.
-    fn grace(&self, object: &Value, asked: Option<u64>) -> Option<u64> {
-        let runs = !text(&object["spec"]["nodeName"]).is_empty();
-        let ended = ["Succeeded", "Failed"].contains(&text(&object["status"]["phase"]));
-        if !runs || ended {
-            return Some(0);
-        }
-        Some(asked.or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_u64()).unwrap_or(POD_GRACE))
-    }
-}
-
 pub(super) struct Secrets;
 
 impl Rules for Secrets {
@@ -139,7 +122,7 @@ fn required_keys(object: &Value) -> Vec<FieldError> {
     missing.map(|key| error(&format!("data[{key}]"), FieldErrorKind::Required, "Required value")).collect()
 }
 
-const DATA_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+pub(super) const DATA_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 
 fn data_keys(object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();

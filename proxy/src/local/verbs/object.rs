@@ -261,15 +261,35 @@ pub(super) fn retain(target: &Target, object: &mut Value, old: &Value, status: b
     Ok(())
 }
 
+/// What is known of a write before the object itself is looked at.
+#[derive(Debug)]
+pub(super) struct Stage<'a> {
+    pub(super) old: Option<&'a Value>,
+    /// It is the status that is written, and nothing else.
+    pub(super) status: bool,
+    /// What is wrong with the metadata.
+    pub(super) errors: Vec<FieldError>,
+}
+
+impl Stage<'_> {
+    pub(super) fn created(errors: Vec<FieldError>) -> Self {
+        Self { old: None, status: false, errors }
+    }
+}
+
 /// The kind's own rules, then its schema. Returns the paths of fields that were dropped.
 pub(super) fn accept(
     admit: &dyn Admit,
     kind: &Kind,
     txn: &Txn<'_>,
     object: &mut Value,
-    old: Option<&Value>,
+    stage: Stage<'_>,
     options: &WriteOptions,
 ) -> Result<Vec<String>, StatusError> {
+    let Stage { old, status, mut errors } = stage;
+    if kind.checks.is_none() && !errors.is_empty() {
+        return Err(StatusError::invalid(kind, name_of(object), &errors));
+    }
     if limits::depth(object) > limits::DEPTH {
         return Err(StatusError::bad_request(format!("the object is nested deeper than {} levels", limits::DEPTH)));
     }
@@ -285,11 +305,11 @@ pub(super) fn accept(
     if kind.view.is_none() {
         object["apiVersion"] = kind.api_version(&kind.storage).into();
     }
-    if admitted.errors.is_empty() {
-        Ok(admitted.unknown)
-    } else {
-        Err(StatusError::invalid(kind, name_of(object), &admitted.errors))
+    errors.extend(admitted.errors);
+    if let Some(checks) = &kind.checks {
+        errors.extend(checks.run(object, old, status));
     }
+    if errors.is_empty() { Ok(admitted.unknown) } else { Err(StatusError::invalid(kind, name_of(object), &errors)) }
 }
 
 pub(super) fn count_generation(kind: &Kind, object: &mut Value, old: &Value) {
