@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
+use super::admit::FieldError;
 use super::crd::Served;
 use super::status::StatusError;
 use super::store::{Key, Txn};
@@ -89,15 +90,15 @@ pub struct View {
 
 /// What a kind does beyond being stored. Runs inside the transaction of the write.
 pub trait Rules: Send + Sync {
-    /// Fills in and checks an object that is about to be stored.
+    /// Fills in an object that is about to be stored, and says what is wrong with it.
     fn prepare(
         &self,
         _kind: &Kind,
         _txn: &Txn<'_>,
         _object: &mut Value,
         _old: Option<&Value>,
-    ) -> Result<(), StatusError> {
-        Ok(())
+    ) -> Result<Vec<FieldError>, StatusError> {
+        Ok(Vec::new())
     }
 
     /// Takes over a deletion: returns the object as it is now, which stays, or `None` to have it

@@ -152,15 +152,11 @@ impl Resources {
         body: Value,
         options: WriteOptions,
     ) -> Result<Written, StatusError> {
+        let mut body = body;
+        let unknown = decode(&*self.admit, target, &mut body, &options)?;
         check_name(&body, name)?;
         check_type(target, &body)?;
-        let (admit, owned, asked) = (self.admit.clone(), target.clone(), options.clone());
-        self.replace(target, name, status, options, move |_| {
-            let mut body = body;
-            let unknown = decode(&*admit, &owned, &mut body, &asked)?;
-            Ok((body, unknown))
-        })
-        .await
+        self.replace(target, name, status, options, move |_| Ok((body, unknown))).await
     }
 
     pub async fn patch(
@@ -234,8 +230,7 @@ impl Resources {
         let sent = object.clone();
         check_revision(kind, &key.name, &object, &old)?;
         retain(target, &mut object, &old, status)?;
-        let mut errors = names::check_update(&object, &old);
-        errors.extend(names::check(kind, &object));
+        let errors = names::check_update(kind, &object, &old);
         let stage = Stage { old: Some(&old), status, errors };
         let unknown = accept(&*self.admit, kind, txn, &mut object, stage, options)?;
         count_generation(kind, &mut object, &old);

@@ -181,6 +181,7 @@ fn core() -> Vec<Build> {
             .status()
             .answers_with_object()
             .columns(cells::service())
+            .checks(nothing, checks::network::service_status)
             .selectable(&["spec.clusterIP", "spec.type"])
             .rules(Services),
         kind("", "Endpoints", "endpoints")

@@ -15,6 +15,8 @@ pub(super) mod scaling;
 mod selectors;
 mod words;
 
+pub(super) use words::port_name;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -39,7 +41,7 @@ impl Checks {
         let errors = RefCell::default();
         let at = At { path: String::new(), value: object, old: old.unwrap_or(&Value::Null), errors: &errors };
         if status {
-            (self.status)(&at.at("status"));
+            (self.status)(&at);
         } else {
             (self.object)(&at);
         }

@@ -27,14 +27,14 @@ impl Rules for Namespaces {
         _txn: &Txn<'_>,
         object: &mut Value,
         old: Option<&Value>,
-    ) -> Result<(), StatusError> {
+    ) -> Result<Vec<FieldError>, StatusError> {
         let name = object["metadata"]["name"].clone();
         entry(&mut object["metadata"], "labels").insert("kubernetes.io/metadata.name".into(), name);
         if old.is_none() {
             entry(object, "spec").insert("finalizers".into(), json!(["kubernetes"]));
             entry(object, "status").insert("phase".into(), "Active".into());
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Removes what the namespace holds; objects with finalizers keep it alive until they go.
@@ -69,8 +69,14 @@ impl Rules for Namespaces {
 pub(super) struct Secrets;
 
 impl Rules for Secrets {
-    fn prepare(&self, kind: &Kind, _txn: &Txn<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), StatusError> {
-        let Some(fields) = object.as_object_mut() else { return Ok(()) };
+    fn prepare(
+        &self,
+        _kind: &Kind,
+        _txn: &Txn<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<FieldError>, StatusError> {
+        let Some(fields) = object.as_object_mut() else { return Ok(Vec::new()) };
         if let Some(broken) = fields.get("data").and_then(broken_base64) {
             return Err(StatusError::bad_request(format!(
                 "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte {broken}"
@@ -92,8 +98,7 @@ impl Rules for Secrets {
             let message = format!("Invalid value: {}: field is immutable", object["type"]);
             errors.push(error("type", FieldErrorKind::Invalid, message));
         }
-        let name = text(&object["metadata"]["name"]);
-        if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(kind, name, &errors)) }
+        Ok(errors)
     }
 }
 
@@ -158,11 +163,16 @@ fn fixed(object: &Value, old: Option<&Value>, fields: &[&str]) -> Vec<FieldError
 pub(super) struct ConfigMaps;
 
 impl Rules for ConfigMaps {
-    fn prepare(&self, kind: &Kind, _txn: &Txn<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), StatusError> {
+    fn prepare(
+        &self,
+        _kind: &Kind,
+        _txn: &Txn<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<FieldError>, StatusError> {
         let mut errors = data_keys(object);
         errors.extend(fixed(object, old, &["data", "binaryData"]));
-        let name = text(&object["metadata"]["name"]);
-        if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(kind, name, &errors)) }
+        Ok(errors)
     }
 }
 
@@ -176,7 +186,7 @@ impl Rules for Reviews {
         _txn: &Txn<'_>,
         object: &mut Value,
         _old: Option<&Value>,
-    ) -> Result<(), StatusError> {
+    ) -> Result<Vec<FieldError>, StatusError> {
         object["status"] = match kind.kind.as_str() {
             "SelfSubjectRulesReview" => json!({
                 "incomplete": false,
@@ -188,7 +198,7 @@ impl Rules for Reviews {
             }
             _ => json!({"allowed": true}),
         };
-        Ok(())
+        Ok(Vec::new())
     }
 }
 

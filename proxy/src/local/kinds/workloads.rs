@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::rules::{entry, text};
 use super::{Kind, Rules};
+use crate::local::admit::FieldError;
 use crate::local::status::StatusError;
 use crate::local::store::Txn;
 
@@ -24,7 +25,7 @@ impl Rules for Pods {
         _txn: &Txn<'_>,
         object: &mut Value,
         old: Option<&Value>,
-    ) -> Result<(), StatusError> {
+    ) -> Result<Vec<FieldError>, StatusError> {
         let class = quality(&object["spec"]);
         if old.is_none() {
             let status = entry(object, "status");
@@ -42,7 +43,7 @@ impl Rules for Pods {
             spec.entry("preemptionPolicy").or_insert_with(|| "PreemptLowerPriority".into());
         }
         TOLERATED.iter().for_each(|key| tolerate(spec, key));
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// A Pod that runs somewhere goes when its node says so, or at once when asked for.
@@ -107,12 +108,12 @@ impl Rules for DaemonSets {
         _txn: &Txn<'_>,
         object: &mut Value,
         old: Option<&Value>,
-    ) -> Result<(), StatusError> {
+    ) -> Result<Vec<FieldError>, StatusError> {
         let before = old.and_then(|old| text(&old["metadata"]["annotations"][GENERATION]).parse::<u64>().ok());
         let changed = old.is_none_or(|old| old["spec"]["template"] != object["spec"]["template"]);
         let generation = before.unwrap_or(0) + u64::from(changed);
         entry(&mut object["metadata"], "annotations").insert(GENERATION.into(), generation.to_string().into());
-        Ok(())
+        Ok(Vec::new())
     }
 }
 
@@ -126,9 +127,9 @@ impl Rules for Nodes {
         _txn: &Txn<'_>,
         object: &mut Value,
         old: Option<&Value>,
-    ) -> Result<(), StatusError> {
+    ) -> Result<Vec<FieldError>, StatusError> {
         if old.is_some() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let taint = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
         let taints = entry(object, "spec").entry("taints").or_insert_with(|| json!([]));
@@ -137,6 +138,6 @@ impl Rules for Nodes {
         {
             taints.push(taint);
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }

@@ -178,7 +178,7 @@ pub(super) fn check_revision(kind: &Kind, name: &str, object: &Value, old: &Valu
     let (sent, kept) = (&object["metadata"]["uid"], &old["metadata"]["uid"]);
     if sent.as_str().is_some_and(|sent| !sent.is_empty()) && sent != kept {
         let (sent, kept) = (sent.as_str().unwrap_or_default(), kept.as_str().unwrap_or_default());
-        return Err(StatusError::conflict(kind, name, &other_object(kind, object, sent, kept)));
+        return Err(StatusError::conflict(kind, name, &other_object(kind, old, sent, kept)));
     }
     Ok(())
 }
@@ -287,16 +287,14 @@ pub(super) fn accept(
     options: &WriteOptions,
 ) -> Result<Vec<String>, StatusError> {
     let Stage { old, status, mut errors } = stage;
-    if kind.checks.is_none() && !errors.is_empty() {
-        return Err(StatusError::invalid(kind, name_of(object), &errors));
-    }
     if limits::depth(object) > limits::DEPTH {
         return Err(StatusError::bad_request(format!("the object is nested deeper than {} levels", limits::DEPTH)));
     }
     if limits::size(object) > limits::SIZE {
         return Err(StatusError::too_large(limits::SIZE));
     }
-    kind.rules.prepare(kind, txn, object, old)?;
+    let wrong = kind.rules.prepare(kind, txn, object, old)?;
+    errors.extend(wrong);
     let mut admitted = admit.admit(kind.stored().0, &kind.kind, object, old);
     let mut seen = HashSet::new();
     admitted.unknown.retain(|path| seen.insert(path.clone()));

@@ -199,20 +199,23 @@ fn always_restarted(pod: &At<'_>, kind: &str) {
     }
 }
 
-pub(in super::super) fn deployment_status(status: &At<'_>) {
+pub(in super::super) fn deployment_status(object: &At<'_>) {
+    let status = &object.at("status");
     counts(status, &["observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas"]);
     counts(status, &["unavailableReplicas", "terminatingReplicas", "collisionCount"]);
     no_more_than_all(status, &["updatedReplicas", "readyReplicas", "availableReplicas"], "readyReplicas");
     not_fewer_collisions(status);
 }
 
-pub(in super::super) fn replica_set_status(status: &At<'_>) {
+pub(in super::super) fn replica_set_status(object: &At<'_>) {
+    let status = &object.at("status");
     counts(status, &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"]);
     counts(status, &["terminatingReplicas"]);
     no_more_than_all(status, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], "readyReplicas");
 }
 
-pub(in super::super) fn stateful_set_status(status: &At<'_>) {
+pub(in super::super) fn stateful_set_status(object: &At<'_>) {
+    let status = &object.at("status");
     counts(status, &["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"]);
     counts(status, &["observedGeneration", "collisionCount"]);
     let parts = ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
@@ -220,7 +223,8 @@ pub(in super::super) fn stateful_set_status(status: &At<'_>) {
     not_fewer_collisions(status);
 }
 
-pub(in super::super) fn daemon_set_status(status: &At<'_>) {
+pub(in super::super) fn daemon_set_status(object: &At<'_>) {
+    let status = &object.at("status");
     counts(status, &["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"]);
     counts(status, &["observedGeneration", "updatedNumberScheduled", "numberAvailable", "numberUnavailable"]);
     counts(status, &["collisionCount"]);

@@ -175,16 +175,40 @@ fn reference(reference: &At<'_>) {
     }
 }
 
-pub(in super::super) fn ingress_status(status: &At<'_>) {
+pub(in super::super) fn ingress_status(object: &At<'_>) {
+    let status = &object.at("status");
     for ingress in status.at("loadBalancer").each("ingress") {
         ingress.at("ip").text_is_if_set(words::address);
-        let host = ingress.at("hostname");
-        if !host.is_empty() {
-            host.text_is(words::subdomain);
-            if words::address(host.text()).is_empty() {
-                host.invalid("must be a DNS name, not an IP address");
-            }
+        dns_name(&ingress.at("hostname"));
+    }
+}
+
+/// Where a Service is reached: only one of a type that has such a place.
+pub(in super::super) fn service_status(object: &At<'_>) {
+    let balancer = object.at("status.loadBalancer");
+    let ingress = balancer.at("ingress");
+    if object.at("spec.type").text() != "LoadBalancer" && !ingress.is_empty() {
+        return ingress.forbidden("may only be used when `spec.type` is 'LoadBalancer'");
+    }
+    for place in balancer.each("ingress") {
+        let (address, mode) = (place.at("ip"), place.at("ipMode"));
+        address.text_is_if_set(words::address);
+        match (mode.is_set(), address.is_empty()) {
+            (false, false) => mode.missing("must be specified when `ip` is set"),
+            (true, true) => mode.forbidden("may not be specified when `ip` is not set"),
+            _ => mode.word_if_set(&["Proxy", "VIP"]),
         }
+        dns_name(&place.at("hostname"));
+    }
+}
+
+fn dns_name(host: &At<'_>) {
+    if host.is_empty() {
+        return;
+    }
+    host.text_is(words::subdomain);
+    if words::address(host.text()).is_empty() {
+        host.invalid("must be a DNS name, not an IP address");
     }
 }
 

@@ -16,7 +16,8 @@ pub(in super::super) fn pod_disruption_budget(object: &At<'_>) {
     spec.at("unhealthyPodEvictionPolicy").word_if_set(&["AlwaysAllow", "IfHealthyBudget"]);
 }
 
-pub(in super::super) fn budget_status(status: &At<'_>) {
+pub(in super::super) fn budget_status(object: &At<'_>) {
+    let status = &object.at("status");
     for field in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
         status.at(field).not_negative();
     }
@@ -55,7 +56,8 @@ pub(in super::super) fn autoscaler(object: &At<'_>) {
     }
 }
 
-pub(in super::super) fn autoscaler_status(status: &At<'_>) {
+pub(in super::super) fn autoscaler_status(object: &At<'_>) {
+    let status = &object.at("status");
     status.at("currentReplicas").not_negative();
     status.at("desiredReplicas").not_negative();
 }

@@ -57,7 +57,7 @@ pub(super) fn variable(text: &str) -> Vec<String> {
     vec![WORDS.into()]
 }
 
-pub(in crate::local::kinds) fn port_name(text: &str) -> Vec<String> {
+pub(in super::super) fn port_name(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > 15 {
         wrong.push("must be no more than 15 characters");

@@ -133,6 +133,7 @@ pub(super) fn compute(name: &str, fields: &mut Map<String, Value>) {
     match name {
         "Container" | "EphemeralContainer" => pull_policy(fields, "image", "imagePullPolicy"),
         "Volume" => volume(fields),
+        "Service" => service(fields),
         "Pod" => pod(fields),
         "PodSpec" => {
             // The old name of the field goes along with the new one.
@@ -170,6 +171,19 @@ fn pull_policy(fields: &mut Map<String, Value>, image: &str, policy: &str) {
     let named = image.bytes().all(|byte| byte.is_ascii_graphic());
     let wanted = if moves && named && !image.is_empty() { "Always" } else { "IfNotPresent" };
     fields.entry(policy).or_insert_with(|| wanted.into());
+}
+
+/// An address that a balancer gave is its own, unless it says that it passes connections on.
+fn service(fields: &mut Map<String, Value>) {
+    if fields.get("spec").is_none_or(|spec| spec["type"] != "LoadBalancer") {
+        return;
+    }
+    let ingress = fields.get_mut("status").and_then(|status| status.pointer_mut("/loadBalancer/ingress"));
+    for place in ingress.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
+        if place.contains_key("ip") {
+            place.entry("ipMode").or_insert_with(|| "VIP".into());
+        }
+    }
 }
 
 fn volume(fields: &mut Map<String, Value>) {
