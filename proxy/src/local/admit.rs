@@ -68,4 +68,5 @@ pub enum FieldErrorKind {
     TooMany,
     Duplicate,
     Forbidden,
+    NotFound,
 }

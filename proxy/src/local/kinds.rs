@@ -2,9 +2,11 @@
 
 mod builtin;
 mod cells;
+mod checks;
 mod events;
 mod rules;
 mod services;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
+use super::admit::FieldError;
 use super::crd::Served;
 use super::status::StatusError;
 use super::store::{Key, Txn};
@@ -53,6 +56,8 @@ pub struct Kind {
     /// Its CustomResourceDefinition is deleted: no new objects.
     pub terminating: bool,
     pub rules: Arc<dyn Rules>,
+    /// What its objects have to be, where a schema cannot say it.
+    pub checks: Option<checks::Checks>,
 }
 
 /// Paths of the fields that make a `Scale`, as a CustomResourceDefinition names them.
@@ -85,15 +90,15 @@ pub struct View {
 
 /// What a kind does beyond being stored. Runs inside the transaction of the write.
 pub trait Rules: Send + Sync {
-    /// Fills in and checks an object that is about to be stored.
+    /// Fills in an object that is about to be stored, and says what is wrong with it.
     fn prepare(
         &self,
         _kind: &Kind,
         _txn: &Txn<'_>,
         _object: &mut Value,
         _old: Option<&Value>,
-    ) -> Result<(), StatusError> {
-        Ok(())
+    ) -> Result<Vec<FieldError>, StatusError> {
+        Ok(Vec::new())
     }
 
     /// Takes over a deletion: returns the object as it is now, which stays, or `None` to have it

@@ -89,7 +89,8 @@ impl Rest {
                 let Resource { group, version, plural, .. } = &resource;
                 let warning =
                     self.resources.registry.find(group, version, plural).and_then(|kind| kind.warning.clone());
-                let mut response = self.resource(request, accept, resource, &params).await?;
+                let answer = self.resource(request, accept, resource, &params).await;
+                let mut response = answer.unwrap_or_else(|error| answer::failure(&error, accept));
                 answer::warn(&mut response, warning.into_iter());
                 Ok(response)
             }
@@ -297,7 +298,12 @@ impl Rest {
     async fn list(&self, target: &Target, accept: Accept, params: &Params) -> Result<Response<Body>, StatusError> {
         let kind = &target.kind;
         let selector = self.selector(target, params, None)?;
-        let page = params.page()?;
+        let mut page = params.page()?;
+        if let Some((namespace, _)) = &mut page.after
+            && namespace.is_empty()
+        {
+            namespace.clone_from(&target.namespace);
+        }
         if let Some(revision) = page.at.or(page.not_older) {
             self.await_revision(revision).await?;
         }
@@ -321,7 +327,8 @@ impl Rest {
         let remaining = left.count();
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if let (1.., Some(last)) = (remaining, last) {
-            metadata["continue"] = options::continuation(revision, &last).into();
+            metadata["continue"] =
+                options::continuation(revision, &last, kind.namespaced && target.namespace.is_empty()).into();
             if selector == Selector::default() {
                 metadata["remainingItemCount"] = remaining.into();
             }

@@ -125,7 +125,13 @@ impl Admit for Schemas {
 
     fn decode(&self, group: &str, version: &str, kind: &str, object: &mut Value) -> Result<Vec<String>, String> {
         let found = match Definitions::get().name(group, version, kind) {
-            Some(name) => Types::get().decode(name, object),
+            Some(name) => {
+                let found = Types::get().decode(name, object);
+                if found.error.is_none() {
+                    Types::get().default(name, object);
+                }
+                found
+            }
             None => Types::get().decode_metadata(object),
         };
         found.error.map_or(Ok(found.unknown), Err)

@@ -201,12 +201,10 @@ impl StatusError {
 
     /// The object breaks its kind's rules.
     pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Self {
-        Self::refused(&kind.group, &kind.kind, &kind.qualified(), name, errors)
-    }
-
-    /// An Event of either group breaks its rules.
-    pub(super) fn invalid_event(name: &str, errors: &[FieldError]) -> Self {
-        Self::refused("", "Event", "Event", name, errors)
+        // A kind that shows another's objects speaks of that one.
+        let group = if kind.view.is_some() { kind.stored().0 } else { &kind.group };
+        let dot = if group.is_empty() { "" } else { "." };
+        Self::refused(group, &kind.kind, &format!("{}{dot}{group}", kind.kind), name, errors)
     }
 
     pub(super) fn invalid_scale(name: &str, errors: &[FieldError]) -> Self {
@@ -307,6 +305,7 @@ fn cause(kind: FieldErrorKind) -> &'static str {
         FieldErrorKind::TooMany => "FieldValueTooMany",
         FieldErrorKind::Duplicate => "FieldValueDuplicate",
         FieldErrorKind::Forbidden => "FieldValueForbidden",
+        FieldErrorKind::NotFound => "FieldValueNotFound",
     }
 }
 

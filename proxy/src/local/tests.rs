@@ -23,20 +23,25 @@ use serde_json::{Value, json};
 use super::admit::{Admitted, FieldError, FieldErrorKind};
 use super::*;
 
-/// Refuses `spec.bad` and drops `spec.unknown`.
+/// Refuses `spec.bad` of routes and drops `spec.unknown`. The core kinds are as they always are.
 struct Rule;
+
+static CORE_KINDS: LazyLock<schema::Schemas> = LazyLock::new(|| schema::Schemas::new().unwrap());
 
 impl Admit for Rule {
     fn schema(&self, group: &str, kind: &str) -> Option<Value> {
-        static SCHEMAS: LazyLock<schema::Schemas> = LazyLock::new(|| schema::Schemas::new().unwrap());
-        (group != "gateway.networking.k8s.io").then(|| Admit::schema(&*SCHEMAS, group, kind)).flatten()
+        (group != "gateway.networking.k8s.io").then(|| Admit::schema(&*CORE_KINDS, group, kind)).flatten()
     }
 
-    fn admit(&self, group: &str, _: &str, object: &mut Value, _: Option<&Value>) -> Admitted {
-        let mut admitted = Admitted::default();
+    fn decode(&self, group: &str, version: &str, kind: &str, object: &mut Value) -> Result<Vec<String>, String> {
+        CORE_KINDS.decode(group, version, kind, object)
+    }
+
+    fn admit(&self, group: &str, kind: &str, object: &mut Value, old: Option<&Value>) -> Admitted {
         if group != "gateway.networking.k8s.io" {
-            return admitted;
+            return CORE_KINDS.admit(group, kind, object, old);
         }
+        let mut admitted = Admitted::default();
         if let Some(spec) = object["spec"].as_object_mut() {
             if spec.remove("unknown").is_some() {
                 admitted.unknown.push("spec.unknown".into());

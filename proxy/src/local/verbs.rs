@@ -21,8 +21,8 @@ use super::status::{self, StatusError};
 use super::store::{Key, Store, Txn};
 use check::{check_name, check_uid, decode, read_as};
 use object::{
-    accept, check_namespace, check_preconditions, check_revision, check_type, count_generation, fresh, in_seconds,
-    is_held, name_of, retain, without,
+    Stage, accept, check_namespace, check_preconditions, check_revision, check_type, count_generation, fresh,
+    in_seconds, is_held, name_of, retain, without,
 };
 pub(super) use object::{as_version, now};
 use remove::Deleted;
@@ -114,14 +114,11 @@ impl Resources {
         }
         check_namespace(txn, kind, namespace, name_of(&object))?;
         if kind.ephemeral {
-            unknown.extend(accept(&*self.admit, kind, txn, &mut object, None, options)?);
+            unknown.extend(accept(&*self.admit, kind, txn, &mut object, Stage::created(Vec::new()), options)?);
             return Ok(Written { object, created: true, unknown });
         }
         let errors = names::check(kind, &object);
-        if !errors.is_empty() {
-            return Err(StatusError::invalid(kind, name_of(&object), &errors));
-        }
-        unknown.extend(accept(&*self.admit, kind, txn, &mut object, None, options)?);
+        unknown.extend(accept(&*self.admit, kind, txn, &mut object, Stage::created(errors), options)?);
         match owners {
             Some(owners) => managed::settle(None, &mut object, owners),
             None => write.update(None, &sent, &mut object),
@@ -155,15 +152,11 @@ impl Resources {
         body: Value,
         options: WriteOptions,
     ) -> Result<Written, StatusError> {
+        let mut body = body;
+        let unknown = decode(&*self.admit, target, &mut body, &options)?;
         check_name(&body, name)?;
         check_type(target, &body)?;
-        let (admit, owned, asked) = (self.admit.clone(), target.clone(), options.clone());
-        self.replace(target, name, status, options, move |_| {
-            let mut body = body;
-            let unknown = decode(&*admit, &owned, &mut body, &asked)?;
-            Ok((body, unknown))
-        })
-        .await
+        self.replace(target, name, status, options, move |_| Ok((body, unknown))).await
     }
 
     pub async fn patch(
@@ -237,12 +230,9 @@ impl Resources {
         let sent = object.clone();
         check_revision(kind, &key.name, &object, &old)?;
         retain(target, &mut object, &old, status)?;
-        let mut errors = names::check_update(&object, &old);
-        errors.extend(names::check(kind, &object));
-        if !errors.is_empty() {
-            return Err(StatusError::invalid(kind, &key.name, &errors));
-        }
-        let unknown = accept(&*self.admit, kind, txn, &mut object, Some(&old), options)?;
+        let errors = names::check_update(kind, &object, &old);
+        let stage = Stage { old: Some(&old), status, errors };
+        let unknown = accept(&*self.admit, kind, txn, &mut object, stage, options)?;
         count_generation(kind, &mut object, &old);
         match owners {
             Some(owners) => managed::settle(Some(&old), &mut object, owners),

@@ -9,11 +9,15 @@ static UID: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap());
 static REVISION: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?i)((?:resource ?version|current|in object meta)[^:]*: )\d+( \(\d+\))?").unwrap());
+static PRECONDITION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"((?:precondition|record) \()\d+\)").unwrap());
+static SCHEME: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"in scheme "[^"]*""#).unwrap());
+/// An object in a message.
+static OBJECT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"Invalid value: ("\{(?:[^"\\]|\\.)*\}")"#).unwrap());
 static AGE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\d+[smhd](\d+[smhd])?$").unwrap());
 static TIME: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^,]*").unwrap()
 });
-static ADDRESS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^10\.96\.\d+\.\d+$").unwrap());
+static ADDRESS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b10\.96\.\d+\.\d+\b").unwrap());
 
 /// `namespace` is this run's name of the script's namespace, and its name in the recorded answers.
 pub fn normal(value: Value, namespace: &(String, String), managed: bool) -> Value {
@@ -46,15 +50,30 @@ pub fn normal(value: Value, namespace: &(String, String), managed: bool) -> Valu
         }
         Value::Array(items) => items.into_iter().map(|item| normal(item, namespace, managed)).collect(),
         Value::String(text) if AGE.is_match(&text) => "<age>".into(),
-        Value::String(text) if ADDRESS.is_match(&text) => "<address>".into(),
         Value::String(text) => {
             let text = text.replace(&namespace.0, &namespace.1);
             let text = UID.replace_all(&text, "<uid>");
+            let text = ADDRESS.replace_all(&text, "<address>");
             let text = TIME.replace_all(&text, "<time>");
+            let text = PRECONDITION.replace_all(&text, "${1}<revision>)");
+            let text = SCHEME.replace_all(&text, "in scheme <scheme>");
+            let text = OBJECT.replace_all(&text, |found: &regex::Captures<'_>| sorted(&found[1]));
             REVISION.replace_all(&text, "${1}<revision>").into_owned().into()
         }
         other => other,
     }
+}
+
+/// The same object without the order of its fields, which is that of Go's structs, and without who
+/// wrote what of it.
+fn sorted(quoted: &str) -> String {
+    let object = serde_json::from_str::<String>(quoted).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let Some(mut object) = object else { return format!("Invalid value: {quoted}") };
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+        metadata.remove("resourceVersion");
+    }
+    format!("Invalid value: {object}")
 }
 
 /// Adds a line for each place where `found` is not as `expected`.

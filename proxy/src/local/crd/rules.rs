@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{FINALIZER, builtin, checks, list, set_condition, text};
+use super::{FINALIZER, builtin, checks, list, set_condition};
+use crate::local::admit::FieldError;
 use crate::local::kinds::{Kind, Registry, Rules};
 use crate::local::status::StatusError;
 use crate::local::store::{Key, Txn};
@@ -13,7 +14,13 @@ use crate::local::verbs;
 pub(in crate::local) struct CustomResourceDefinitions;
 
 impl Rules for CustomResourceDefinitions {
-    fn prepare(&self, kind: &Kind, _: &Txn<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), StatusError> {
+    fn prepare(
+        &self,
+        _: &Kind,
+        _: &Txn<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<FieldError>, StatusError> {
         fill(object);
         let storage = list(&object["spec"]["versions"]).iter().find(|version| version["storage"] == true);
         let storage = storage.map(|version| version["name"].clone());
@@ -30,14 +37,12 @@ impl Rules for CustomResourceDefinitions {
             }
         }
         if old.is_some_and(|old| old["spec"] == object["spec"]) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         if old.is_some() {
             builtin::unmark(object);
         }
-        let errors = checks::check(object, old);
-        let name = text(&object["metadata"]["name"]);
-        if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(kind, name, &errors)) }
+        Ok(checks::check(object, old))
     }
 
     /// The objects go first: until then the definition stays, and says that it is terminating.

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use super::cells::{self, Column};
+use super::checks::{self, Checks, nothing};
 use super::events::{self, Events};
-use super::rules::{ConfigMaps, Namespaces, Plain, Pods, Reviews, Secrets};
+use super::rules::{ConfigMaps, Namespaces, Plain, Reviews, Secrets};
 use super::services::Services;
+use super::workloads::{DaemonSets, Nodes, Pods};
 use super::{Kind, Rules, Scale, View};
 use crate::local::crd::CustomResourceDefinitions;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 struct Build(Kind);
+
+type Check = fn(&checks::At<'_>);
 
 fn access(name: &str, plural: &str) -> Build {
     kind("rbac.authorization.k8s.io", name, plural)
@@ -45,6 +49,7 @@ fn kind(group: &str, name: &str, plural: &str) -> Build {
         warning: None,
         terminating: false,
         rules: Arc::new(Plain),
+        checks: None,
     })
 }
 
@@ -129,6 +134,16 @@ impl Build {
         self
     }
 
+    fn warns(mut self, warning: &str) -> Self {
+        self.0.warning = Some(warning.into());
+        self
+    }
+
+    fn checks(mut self, object: Check, status: Check) -> Self {
+        self.0.checks = Some(Checks { object, status });
+        self
+    }
+
     fn rules(mut self, rules: impl Rules + 'static) -> Self {
         self.0.rules = Arc::new(rules);
         self
@@ -166,9 +181,14 @@ fn core() -> Vec<Build> {
             .status()
             .answers_with_object()
             .columns(cells::service())
+            .checks(nothing, checks::network::service_status)
             .selectable(&["spec.clusterIP", "spec.type"])
             .rules(Services),
-        kind("", "Endpoints", "endpoints").short(&["ep"]).columns(cells::endpoints()),
+        kind("", "Endpoints", "endpoints")
+            .warns("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+            .short(&["ep"])
+            .columns(cells::endpoints())
+            .checks(checks::core::endpoints, nothing),
         kind("", "Secret", "secrets").columns(cells::secret()).selectable(&["type"]).rules(Secrets),
         kind("", "ConfigMap", "configmaps").short(&["cm"]).columns(cells::config_map()).rules(ConfigMaps),
         kind("", "Pod", "pods")
@@ -178,6 +198,7 @@ fn core() -> Vec<Build> {
             .generation()
             .answers_with_object()
             .columns(cells::pod())
+            .checks(checks::core::pod, nothing)
             .rules(Pods)
             .selectable(&[
                 "spec.hostNetwork",
@@ -194,6 +215,7 @@ fn core() -> Vec<Build> {
         kind("", "PersistentVolumeClaim", "persistentvolumeclaims")
             .short(&["pvc"])
             .status()
+            .checks(checks::core::claim, nothing)
             .columns(cells::persistent_volume_claim()),
         kind("", "ServiceAccount", "serviceaccounts")
             .answers_with_object()
@@ -204,6 +226,8 @@ fn core() -> Vec<Build> {
             .cluster()
             .status()
             .columns(cells::node())
+            .rules(Nodes)
+            .checks(checks::core::node, nothing)
             .selectable(&["spec.unschedulable"]),
         event("events.k8s.io").rules(Events).view(events::view()),
     ]
@@ -217,6 +241,7 @@ fn platform() -> Vec<Build> {
             .status()
             .generation()
             .scale()
+            .checks(checks::apps::deployment, checks::apps::deployment_status)
             .columns(cells::deployment()),
         kind("apps", "ReplicaSet", "replicasets")
             .short(&["rs"])
@@ -224,12 +249,15 @@ fn platform() -> Vec<Build> {
             .status()
             .generation()
             .scale()
+            .checks(checks::apps::replica_set, checks::apps::replica_set_status)
             .columns(cells::replica_set()),
         kind("apps", "DaemonSet", "daemonsets")
             .short(&["ds"])
             .category("all")
             .status()
             .generation()
+            .rules(DaemonSets)
+            .checks(checks::apps::daemon_set, checks::apps::daemon_set_status)
             .columns(cells::daemon_set()),
         kind("apps", "StatefulSet", "statefulsets")
             .short(&["sts"])
@@ -237,6 +265,7 @@ fn platform() -> Vec<Build> {
             .status()
             .scale()
             .generation()
+            .checks(checks::apps::stateful_set, checks::apps::stateful_set_status)
             .columns(cells::stateful_set()),
         kind("batch", "Job", "jobs")
             .category("all")
@@ -249,31 +278,47 @@ fn platform() -> Vec<Build> {
             .short(&["hpa"])
             .category("all")
             .status()
+            .checks(checks::scaling::autoscaler, checks::scaling::autoscaler_status)
             .columns(cells::horizontal_pod_autoscaler()),
         kind("policy", "PodDisruptionBudget", "poddisruptionbudgets")
             .short(&["pdb"])
             .status()
             .generation()
+            .checks(checks::scaling::pod_disruption_budget, checks::scaling::budget_status)
             .columns(cells::pod_disruption_budget()),
-        kind("discovery.k8s.io", "EndpointSlice", "endpointslices").generation().columns(cells::endpoint_slice()),
+        kind("discovery.k8s.io", "EndpointSlice", "endpointslices")
+            .generation()
+            .columns(cells::endpoint_slice())
+            .checks(checks::network::endpoint_slice, nothing),
         kind("networking.k8s.io", "Ingress", "ingresses")
             .short(&["ing"])
             .status()
             .generation()
+            .checks(checks::network::ingress, checks::network::ingress_status)
             .columns(cells::ingress()),
         kind("networking.k8s.io", "IngressClass", "ingressclasses")
             .cluster()
             .generation()
+            .checks(checks::network::ingress_class, nothing)
             .columns(cells::ingress_class()),
         kind("networking.k8s.io", "NetworkPolicy", "networkpolicies")
             .short(&["netpol"])
             .generation()
+            .checks(checks::network::network_policy, nothing)
             .columns(cells::network_policy()),
-        kind("coordination.k8s.io", "Lease", "leases").columns(cells::lease()),
-        access("Role", "roles").columns(cells::created_at()),
-        access("RoleBinding", "rolebindings").columns(cells::role_binding()),
-        access("ClusterRole", "clusterroles").cluster().columns(cells::created_at()),
-        access("ClusterRoleBinding", "clusterrolebindings").cluster().columns(cells::role_binding()),
+        kind("coordination.k8s.io", "Lease", "leases").columns(cells::lease()).checks(checks::core::lease, nothing),
+        access("Role", "roles").checks(checks::access::role, nothing).columns(cells::created_at()),
+        access("RoleBinding", "rolebindings")
+            .checks(checks::access::role_binding, nothing)
+            .columns(cells::role_binding()),
+        access("ClusterRole", "clusterroles")
+            .cluster()
+            .checks(checks::access::cluster_role, nothing)
+            .columns(cells::created_at()),
+        access("ClusterRoleBinding", "clusterrolebindings")
+            .cluster()
+            .checks(checks::access::cluster_role_binding, nothing)
+            .columns(cells::role_binding()),
         review("authorization.k8s.io", "SelfSubjectAccessReview").cluster(),
         review("authorization.k8s.io", "SelfSubjectRulesReview").cluster(),
         review("authorization.k8s.io", "SubjectAccessReview").cluster(),

@@ -27,14 +27,14 @@ impl Rules for Namespaces {
         _txn: &Txn<'_>,
         object: &mut Value,
         old: Option<&Value>,
-    ) -> Result<(), StatusError> {
+    ) -> Result<Vec<FieldError>, StatusError> {
         let name = object["metadata"]["name"].clone();
         entry(&mut object["metadata"], "labels").insert("kubernetes.io/metadata.name".into(), name);
         if old.is_none() {
             entry(object, "spec").insert("finalizers".into(), json!(["kubernetes"]));
             entry(object, "status").insert("phase".into(), "Active".into());
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Removes what the namespace holds; objects with finalizers keep it alive until they go.
@@ -66,28 +66,17 @@ impl Rules for Namespaces {
     }
 }
 
-pub(super) struct Pods;
-
-/// Seconds a Pod takes to go when neither it nor the client says.
-const POD_GRACE: u64 = 30;
-
-impl Rules for Pods {
-    /// A Pod that runs somewhere goes when its node says so, or at once when asked for.
-    fn grace(&self, object: &Value, asked: Option<u64>) -> Option<u64> {
-        let runs = !text(&object["spec"]["nodeName"]).is_empty();
-        let ended = ["Succeeded", "Failed"].contains(&text(&object["status"]["phase"]));
-        if !runs || ended {
-            return Some(0);
-        }
-        Some(asked.or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_u64()).unwrap_or(POD_GRACE))
-    }
-}
-
 pub(super) struct Secrets;
 
 impl Rules for Secrets {
-    fn prepare(&self, kind: &Kind, _txn: &Txn<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), StatusError> {
-        let Some(fields) = object.as_object_mut() else { return Ok(()) };
+    fn prepare(
+        &self,
+        _kind: &Kind,
+        _txn: &Txn<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<FieldError>, StatusError> {
+        let Some(fields) = object.as_object_mut() else { return Ok(Vec::new()) };
         if let Some(broken) = fields.get("data").and_then(broken_base64) {
             return Err(StatusError::bad_request(format!(
                 "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte {broken}"
@@ -109,8 +98,7 @@ impl Rules for Secrets {
             let message = format!("Invalid value: {}: field is immutable", object["type"]);
             errors.push(error("type", FieldErrorKind::Invalid, message));
         }
-        let name = text(&object["metadata"]["name"]);
-        if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(kind, name, &errors)) }
+        Ok(errors)
     }
 }
 
@@ -139,7 +127,7 @@ fn required_keys(object: &Value) -> Vec<FieldError> {
     missing.map(|key| error(&format!("data[{key}]"), FieldErrorKind::Required, "Required value")).collect()
 }
 
-const DATA_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+pub(super) const DATA_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 
 fn data_keys(object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
@@ -175,11 +163,16 @@ fn fixed(object: &Value, old: Option<&Value>, fields: &[&str]) -> Vec<FieldError
 pub(super) struct ConfigMaps;
 
 impl Rules for ConfigMaps {
-    fn prepare(&self, kind: &Kind, _txn: &Txn<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), StatusError> {
+    fn prepare(
+        &self,
+        _kind: &Kind,
+        _txn: &Txn<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<FieldError>, StatusError> {
         let mut errors = data_keys(object);
         errors.extend(fixed(object, old, &["data", "binaryData"]));
-        let name = text(&object["metadata"]["name"]);
-        if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(kind, name, &errors)) }
+        Ok(errors)
     }
 }
 
@@ -193,7 +186,7 @@ impl Rules for Reviews {
         _txn: &Txn<'_>,
         object: &mut Value,
         _old: Option<&Value>,
-    ) -> Result<(), StatusError> {
+    ) -> Result<Vec<FieldError>, StatusError> {
         object["status"] = match kind.kind.as_str() {
             "SelfSubjectRulesReview" => json!({
                 "incomplete": false,
@@ -205,7 +198,7 @@ impl Rules for Reviews {
             }
             _ => json!({"allowed": true}),
         };
-        Ok(())
+        Ok(Vec::new())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::checks;
 use super::rules::{entry, error, text};
 use super::{Kind, Registry, Rules};
 use crate::local::admit::FieldError;
@@ -21,8 +22,13 @@ const NODE_PORTS: std::ops::RangeInclusive<u64> = 30_000..=32_767;
 pub(super) struct Services;
 
 impl Rules for Services {
-    fn prepare(&self, kind: &Kind, txn: &Txn<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), StatusError> {
-        let name = text(&object["metadata"]["name"]).to_owned();
+    fn prepare(
+        &self,
+        _kind: &Kind,
+        txn: &Txn<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<FieldError>, StatusError> {
         entry(object, "status").entry("loadBalancer").or_insert_with(|| json!({}));
         let spec = entry(object, "spec");
         let mut errors = Vec::new();
@@ -36,7 +42,7 @@ impl Rules for Services {
         if errors.is_empty() {
             node_ports(spec, txn, old, &mut errors);
         }
-        if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(kind, &name, &errors)) }
+        Ok(errors)
     }
 
     /// A Service's Endpoints go with it.
@@ -142,7 +148,7 @@ fn ports(spec: &Map<String, Value>, errors: &mut Vec<FieldError>) {
         }
         match &port["targetPort"] {
             Value::String(name) => errors.extend(
-                port_name(name)
+                checks::port_name(name)
                     .into_iter()
                     .map(|why| error(&at("targetPort"), Invalid, format!("Invalid value: {name:?}: {why}"))),
             ),
@@ -163,28 +169,6 @@ fn ports(spec: &Map<String, Value>, errors: &mut Vec<FieldError>) {
             errors.push(error(&format!("spec.ports[{index}]"), Duplicate, format!("Duplicate value: {shown}")));
         }
     }
-}
-
-/// What is wrong with the name of a container's port.
-fn port_name(name: &str) -> Vec<&'static str> {
-    let mut wrong = Vec::new();
-    if name.len() > 15 {
-        wrong.push("must be no more than 15 characters");
-    }
-    if !name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') {
-        wrong.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
-        return wrong;
-    }
-    if !name.bytes().any(|c| c.is_ascii_lowercase()) {
-        wrong.push("must contain at least one letter (a-z)");
-    }
-    if name.contains("--") {
-        wrong.push("must not contain consecutive hyphens");
-    }
-    if name.starts_with('-') || name.ends_with('-') {
-        wrong.push("must not begin or end with a hyphen");
-    }
-    wrong
 }
 
 fn families(spec: &mut Map<String, Value>) {

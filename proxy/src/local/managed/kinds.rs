@@ -57,6 +57,8 @@ pub(super) fn as_sent(kind: &Kind, mut object: Value, sent: &Value) -> Value {
             &["spec", "healthCheckNodePort"],
             &["spec", "ports", "*", "nodePort"],
         ],
+        ("", "Pod") => &[&["spec", "tolerations"], &["spec", "priority"], &["spec", "preemptionPolicy"]],
+        ("", "Node") => &[&["spec", "taints"]],
         ("", "Namespace") => &[&["spec"]],
         _ => &[],
     };

@@ -23,8 +23,26 @@ pub(super) fn merge(shape: &Shape, object: &mut Value, patch: &Fields) -> Result
     };
     *object = Value::Object(merge_map(shape, old, patch.clone())?);
     match fit::misfit(shape, object) {
-        Some(why) => Err(StatusError::invalid_patch(&go::shown(&Value::Object(patch.clone())), &why)),
+        Some(why) => {
+            let mut shown = Value::Object(patch.clone());
+            carried_out(&mut shown);
+            Err(StatusError::invalid_patch(&go::shown(&shown), &why))
+        }
         None => Ok(()),
+    }
+}
+
+/// Takes out the directives that say to replace, as merging does.
+fn carried_out(patch: &mut Value) {
+    match patch {
+        Value::Object(fields) => {
+            if fields.get(DIRECTIVE).is_some_and(|directive| directive == "replace") {
+                fields.remove(DIRECTIVE);
+            }
+            fields.values_mut().for_each(carried_out);
+        }
+        Value::Array(items) => items.iter_mut().for_each(carried_out),
+        _ => {}
     }
 }
 

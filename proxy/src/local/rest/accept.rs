@@ -15,13 +15,15 @@ pub(super) enum Shape {
 pub(super) struct Accept {
     pub(super) shape: Shape,
     pub(super) yaml: bool,
+    /// The shape is wanted in its old version.
+    pub(super) beta: bool,
     pub(super) acceptable: bool,
 }
 
 impl Accept {
     /// Takes the first media type that this server has.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let plain = Self { shape: Shape::Object, yaml: false, acceptable: true };
+        let plain = Self { shape: Shape::Object, yaml: false, beta: false, acceptable: true };
         let wanted: Vec<&str> = headers.get_all(http::header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
         if wanted.is_empty() {
             return plain;
@@ -49,13 +51,15 @@ fn one(text: &str) -> Option<Accept> {
     }
     let shape = match (shape, version, group) {
         (None, ..) => Shape::Object,
-        (Some("Table"), "v1", "meta.k8s.io") => Shape::Table,
-        (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), "v1", "meta.k8s.io") => Shape::Partial,
+        (Some("Table"), "v1" | "v1beta1", "meta.k8s.io") => Shape::Table,
+        (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), "v1" | "v1beta1", "meta.k8s.io") => {
+            Shape::Partial
+        }
         (Some("APIGroupDiscoveryList"), "v2", "apidiscovery.k8s.io") => Shape::Discovery("v2"),
         (Some("APIGroupDiscoveryList"), "v2beta1", "apidiscovery.k8s.io") => Shape::Discovery("v2beta1"),
         _ => return None,
     };
-    Some(Accept { shape, yaml, acceptable: true })
+    Some(Accept { shape, yaml, beta: version == "v1beta1", acceptable: true })
 }
 
 #[cfg(test)]
@@ -74,7 +78,9 @@ mod tests {
             "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
         );
         assert_eq!(kubectl.shape, Shape::Table);
-        assert_eq!(accept("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json").shape, Shape::Object);
+        assert_eq!(accept("application/json;as=Table;v=v1alpha1;g=meta.k8s.io,application/json").shape, Shape::Object);
+        let beta = accept("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json");
+        assert_eq!((beta.shape, beta.beta), (Shape::Table, true));
         assert_eq!(accept("application/vnd.kubernetes.protobuf,application/json").shape, Shape::Object);
         assert!(!accept("application/vnd.kubernetes.protobuf").acceptable);
         assert!(accept("application/yaml").yaml);

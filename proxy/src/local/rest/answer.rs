@@ -41,7 +41,30 @@ pub(super) fn json(code: u16, value: &Value) -> Response<Body> {
     full(code, JSON, value.to_string())
 }
 
+/// What `meta.k8s.io` says in its old version: the same under another name.
+fn in_beta(value: &mut Value) {
+    const NEW: &str = "meta.k8s.io/v1";
+    if value["apiVersion"] == NEW {
+        value["apiVersion"] = "meta.k8s.io/v1beta1".into();
+    }
+    for row in value.get_mut("rows").and_then(Value::as_array_mut).into_iter().flatten() {
+        if row["object"]["apiVersion"] == NEW {
+            row["object"]["apiVersion"] = "meta.k8s.io/v1beta1".into();
+        }
+    }
+    for item in value.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten() {
+        if item["apiVersion"] == NEW {
+            item["apiVersion"] = "meta.k8s.io/v1beta1".into();
+        }
+    }
+}
+
 pub(super) fn encode(code: u16, accept: Accept, value: &Value) -> Response<Body> {
+    if accept.beta {
+        let mut value = value.clone();
+        in_beta(&mut value);
+        return encode(code, Accept { beta: false, ..accept }, &value);
+    }
     if accept.yaml {
         match serde_saphyr::to_string(value) {
             Ok(yaml) => return full(code, "application/yaml", yaml),

@@ -14,6 +14,10 @@ use super::super::{go, proto};
 /// How much of a body an error shows.
 const SHOWN: usize = 30;
 
+/// What a kube-apiserver reads first of a body.
+const TYPE_META: &str =
+    r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+
 /// An object, and what was said twice in it; the last one counts.
 #[derive(Debug, Default)]
 pub(in crate::local) struct Decoded {
@@ -55,8 +59,15 @@ fn json(kind: &str, body: &[u8]) -> Result<Decoded, StatusError> {
     let value = value.and_then(|value| reader.end().map(|()| value)).map_err(|error| {
         unrecognized(kind, &format!("json parse error: {}", go::json_error(text.as_bytes(), &error)), body)
     })?;
-    let duplicates = duplicates.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
-    Ok(Decoded { value, duplicates })
+    let what = match &value {
+        Value::Object(_) | Value::Null => {
+            let duplicates = duplicates.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
+            return Ok(Decoded { value, duplicates });
+        }
+        other => go::json_type(other),
+    };
+    let why = format!("json parse error: json: cannot unmarshal {what} into Go value of type {TYPE_META}");
+    Err(unrecognized(kind, &why, body))
 }
 
 fn yaml(kind: &str, body: &[u8]) -> Result<Decoded, StatusError> {

@@ -204,8 +204,8 @@ impl Params {
             if !asked.is_empty() && asked != "0" {
                 return Err(StatusError::bad_request("specifying resource version is not allowed when using continue"));
             }
-            let (revision, namespace, name) = continued(token).ok_or_else(|| {
-                StatusError::bad_request("invalid continue token: continue key is not valid: it is none of this server")
+            let (revision, namespace, name) = continued(token).map_err(|why| {
+                StatusError::bad_request(format!("invalid continue token: continue key is not valid{why}"))
             })?;
             return Ok(Page { limit, at: Some(revision), not_older: None, after: Some((namespace, name)) });
         }
@@ -272,15 +272,48 @@ fn check_dry_run(asked: &[&str], errors: &mut Vec<FieldError>) {
     }
 }
 
-/// The opaque token with which a client asks for the next page.
-pub(super) fn continuation(revision: u64, last: &Key) -> String {
-    let token = serde_json::json!({"v": 1, "rv": revision, "ns": last.namespace, "name": last.name}).to_string();
-    token.bytes().map(|byte| format!("{byte:02x}")).collect()
+/// The opaque token with which a client asks for the next page: the revision, and what comes
+/// before the next object.
+pub(super) fn continuation(revision: u64, last: &Key, everywhere: bool) -> String {
+    let namespace = if everywhere { format!("{}/", last.namespace) } else { String::new() };
+    let start = format!("{namespace}{}\0", last.name);
+    let token = serde_json::json!({"v": TOKEN, "rv": revision, "start": start}).to_string();
+    let encoded = serde_json::to_value(k8s_openapi::ByteString(token.into_bytes())).unwrap_or_default();
+    encoded.as_str().unwrap_or_default().trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
-fn continued(token: &str) -> Option<(u64, String, String)> {
-    let bytes: Option<Vec<u8>> =
-        token.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
-    let token: Value = serde_json::from_slice(&bytes?).ok()?;
-    Some((token["rv"].as_u64()?, token["ns"].as_str()?.to_owned(), token["name"].as_str()?.to_owned()))
+const TOKEN: &str = "meta.k8s.io/v1";
+
+/// The revision and the last object's namespace, when there is one, and name; or what is wrong.
+fn continued(token: &str) -> Result<(u64, String, String), String> {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if let Some(at) = token.bytes().position(|byte| !known(byte)) {
+        return Err(format!(": illegal base64 data at input byte {at}"));
+    }
+    let mut padded = token.replace('-', "+").replace('_', "/");
+    padded.extend(std::iter::repeat_n('=', (4 - token.len() % 4) % 4));
+    let bytes = serde_json::from_value::<k8s_openapi::ByteString>(padded.into())
+        .map_err(|_| format!(": illegal base64 data at input byte {}", token.len()))?;
+    let token: Value = serde_json::from_slice(&bytes.0).map_err(|error| match bytes.0.first() {
+        Some(&first) if !first.is_ascii() => {
+            format!(": invalid character '{}' looking for beginning of value", char::from(first))
+        }
+        _ => format!(": {}", go::json_error(&bytes.0, &error)),
+    })?;
+    let version = token["v"].as_str().unwrap_or_default();
+    if version != TOKEN {
+        return Err(format!(": server does not recognize this encoded version {version}"));
+    }
+    let Some(revision) = token["rv"].as_u64().filter(|&revision| revision > 0) else {
+        return Err(format!(": incorrect encoded start resourceVersion (version {TOKEN})"));
+    };
+    let start = token["start"].as_str().unwrap_or_default();
+    if start.is_empty() {
+        return Err(format!(": encoded start key empty (version {TOKEN})"));
+    }
+    if start.split('/').any(|part| ["", ".", ".."].contains(&part)) {
+        return Err(format!(": {start}"));
+    }
+    let (namespace, name) = start.split_once('/').unwrap_or(("", start));
+    Ok((revision, namespace.to_owned(), name.trim_end_matches('\0').to_owned()))
 }

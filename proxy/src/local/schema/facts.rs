@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 /// - `field[a,b]`: a list of entries known by their keys `a` and `b`; `field[]`: a set
 /// - `~key`: strategic merge knows entries by this one key; `!strategy`: and merges so; `-`: not at all
 /// - `@`: a map or list that is replaced at once
-/// - `{}`: a struct that is written even when nothing is in it
+/// - `{}`: a struct that is written even when nothing is in it; `+`: any other field
 /// - `?`: required, but what is absent is not written as an empty value
 /// - `=value`: the default
 pub(super) const FACTS: &str = "
@@ -22,7 +22,7 @@ apps.v1.DeploymentStatus conditions[type]
 apps.v1.ReplicaSetSpec selector? template{}
 apps.v1.ReplicaSetStatus conditions[type]
 apps.v1.StatefulSetSpec selector? serviceName= updateStrategy{}
-apps.v1.StatefulSetStatus availableReplicas=0 conditions[type]
+apps.v1.StatefulSetStatus availableReplicas+=0 conditions[type]
 authentication.v1.SelfSubjectReviewStatus userInfo{}
 authentication.v1.TokenReviewStatus user{}
 autoscaling.v1.CrossVersionObjectReference *
@@ -90,7 +90,7 @@ networking.v1.ServiceBackendPort *
 networking.v1.ServiceCIDRStatus conditions[type]
 node.v1.Scheduling nodeSelector@
 policy.v1.PodDisruptionBudgetSpec selector!replace
-policy.v1.PodDisruptionBudgetStatus conditions[type] currentHealthy=0 desiredHealthy=0 disruptionsAllowed=0 expectedPods=0
+policy.v1.PodDisruptionBudgetStatus conditions[type] currentHealthy+=0 desiredHealthy+=0 disruptionsAllowed+=0 expectedPods+=0
 rbac.v1.RoleRef * apiGroup=
 rbac.v1.Subject *
 storage.v1.CSIDriverSpec volumeLifecycleModes[]-
@@ -132,7 +132,7 @@ pub(super) fn apply(definitions: &mut BTreeMap<String, Value>) {
 
 /// The field of which a word speaks, and what it says.
 pub(super) fn field_of(word: &str) -> (&str, &str) {
-    word.split_at(word.find(['[', '~', '!', '@', '{', '?', '=']).unwrap_or(word.len()))
+    word.split_at(word.find(['[', '~', '!', '@', '{', '+', '?', '=']).unwrap_or(word.len()))
 }
 
 fn note(field: &mut Map<String, Value>, facts: &str) {
@@ -176,6 +176,10 @@ fn note(field: &mut Map<String, Value>, facts: &str) {
             '{' => {
                 field.insert(ALWAYS.into(), true.into());
                 &after[1..]
+            }
+            '+' => {
+                field.insert(ALWAYS.into(), true.into());
+                after
             }
             '?' => {
                 field.insert(POINTER.into(), true.into());

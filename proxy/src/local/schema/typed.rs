@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 use super::core::{Definitions, OBJECT_META, REF};
 use super::facts::{ALWAYS, POINTER};
 
+mod defaults;
+mod zeros;
+
 /// Bodies deeper than this are refused before they come here.
 const DEPTH: usize = 200;
 
@@ -19,6 +22,7 @@ struct Struct {
     /// As Go names it elsewhere, such as `v1.ServicePort`.
     qualified: String,
     fields: BTreeMap<String, Field>,
+    defaults: defaults::Defaults,
 }
 
 #[derive(Debug)]
@@ -26,6 +30,8 @@ struct Field {
     shape: Shape,
     /// Written even when nothing was said of it.
     always: bool,
+    /// Not written when it is empty.
+    zero: bool,
     /// The name of the type, where Go has one of its own for a string.
     named: Option<&'static str>,
 }
@@ -116,9 +122,13 @@ impl Types {
     fn new(definitions: &Definitions) -> Self {
         let names = definitions.all.keys().enumerate().map(|(index, name)| (name.clone(), index)).collect();
         let mut types = Self { structs: Vec::new(), names };
+        let mut defaults = defaults::all();
         for (name, schema) in &definitions.all {
             let parts: Vec<&str> = name.rsplit('.').take(2).collect();
             let short = parts.first().copied().unwrap_or_default().to_owned();
+            let prefix = format!("{} ", name.trim_start_matches("io.k8s.api."));
+            let zeros = zeros::ZEROS.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_default();
+            let zeros: Vec<&str> = zeros.split(' ').collect();
             let required: Vec<&str> =
                 schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let fields = schema["properties"].as_object().into_iter().flatten().map(|(field, schema)| {
@@ -129,13 +139,15 @@ impl Types {
                 let always = schema.get(ALWAYS).is_some() || wanted || empty && is_kind(schema, name);
                 let key = format!("{short}.{field}");
                 let named = NAMED.lines().find_map(|line| line.strip_prefix(&key)?.strip_prefix(' '));
-                (field.clone(), Field { shape, always, named })
+                let zero = !always && zeros.contains(&field.as_str());
+                (field.clone(), Field { shape, always, zero, named })
             });
             let fields = fields.collect();
             types.structs.push(Struct {
                 qualified: format!("{}.{short}", parts.get(1).unwrap_or(&"v1")),
                 name: short,
                 fields,
+                defaults: defaults.remove(name).unwrap_or_default(),
             });
         }
         types
@@ -224,6 +236,42 @@ impl Types {
             }
             (Shape::Map(inner), Value::Object(entries)) => {
                 entries.values_mut().for_each(|entry| self.fill_at(inner, entry, depth + 1));
+            }
+            _ => {}
+        }
+    }
+
+    /// Fills in what the object does not say and its kind has a default for.
+    pub(super) fn default(&self, definition: &str, object: &mut Value) {
+        if let Some(&at) = self.names.get(definition) {
+            self.default_at(&Shape::Struct(at), object, 0);
+        }
+    }
+
+    fn default_at(&self, shape: &Shape, value: &mut Value, depth: usize) {
+        match (shape, value) {
+            _ if depth > DEPTH => {}
+            (Shape::Struct(at), Value::Object(fields)) => {
+                let found = &self.structs[*at];
+                // Go's structs are there, and get their defaults, before anything is in them.
+                for (name, field) in &found.fields {
+                    if field.always && matches!(field.shape, Shape::Struct(_)) && name != "metadata" {
+                        fields.entry(name.clone()).or_insert_with(|| json!({}));
+                    }
+                }
+                found.defaults.fill(fields);
+                for (name, value) in fields.iter_mut() {
+                    if let Some(field) = found.fields.get(name) {
+                        self.default_at(&field.shape, value, depth + 1);
+                    }
+                }
+                defaults::compute(&found.name, fields);
+            }
+            (Shape::List(inner), Value::Array(items)) => {
+                items.iter_mut().for_each(|item| self.default_at(inner, item, depth + 1));
+            }
+            (Shape::Map(inner), Value::Object(entries)) => {
+                entries.values_mut().for_each(|entry| self.default_at(inner, entry, depth + 1));
             }
             _ => {}
         }
@@ -334,7 +382,7 @@ impl Types {
                 (_, Value::Null) => true,
                 (Shape::List(_), Value::Array(items)) => items.is_empty() && !field.always,
                 (Shape::Map(_), Value::Object(entries)) => entries.is_empty() && !field.always,
-                _ => false,
+                (_, value) => field.zero && (*value == "" || *value == 0 || *value == false),
             };
             if nothing {
                 fields.remove(&name);

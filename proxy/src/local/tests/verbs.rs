@@ -286,7 +286,9 @@ async fn a_scale_shows_and_sets_the_replicas() {
     let labels = json!({"app": "web"});
     let web = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
-        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]},
+        }},
     });
     let path = "/apis/apps/v1/namespaces/default/deployments";
     assert_eq!(home.send("POST", path, &json_type, web.to_string()).await.0, 201);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::check::{check_name, check_uid};
+use super::check::{check_name, check_uid, decode};
 use super::{Resources, Target, WriteOptions, Written, check_type, name_of, without};
 use crate::local::managed::Applied;
 use crate::local::status::StatusError;
@@ -33,6 +33,7 @@ impl Resources {
             check_type(&target, &object)?;
             if let Some(old) = old {
                 check_uid(kind, &object, &old["metadata"]["uid"])?;
+                decode(&*this.admit, &target, &mut object, &options)?;
                 return this.replace_in(txn, &target, &key, status, object, Some(managed_fields), &options);
             }
             let uid = object["metadata"]["uid"].as_str().unwrap_or_default();

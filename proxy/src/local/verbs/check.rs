@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{FieldValidation, Target, WriteOptions, name_of};
 use crate::local::admit::{Admit, FieldError, FieldErrorKind};
 use crate::local::kinds::Kind;
+use crate::local::schema::core::Definitions;
 use crate::local::status::StatusError;
 
 /// The body's name has to be that of the URL.
@@ -42,8 +43,40 @@ pub(super) fn decode(
     options: &WriteOptions,
 ) -> Result<Vec<String>, StatusError> {
     let Target { kind, version, .. } = target;
-    read_as(admit, target, body, options)
-        .map_err(|why| StatusError::bad_request(format!("{}: {why}", unhandled(kind, version))))
+    let sent = |field: &str| body[field].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let named = sent("kind").unwrap_or_else(|| kind.kind.clone());
+    let version = sent("apiVersion")
+        .map_or_else(|| version.clone(), |text| text.rsplit('/').next().unwrap_or_default().to_owned());
+    read_as(admit, target, body, options).map_err(|why| {
+        let prefix = if kind.typed {
+            unhandled(&named, &version, &kind.kind)
+        } else {
+            unhandled(&kind.kind, &target.version, &kind.kind)
+        };
+        StatusError::bad_request(format!("{prefix}: {why}"))
+    })
+}
+
+/// Why an object that says to be of another kind is none of this one.
+fn other_type(target: &Target, body: &Value) -> Result<(), String> {
+    let Target { kind, version, .. } = target;
+    let own = kind.api_version(version);
+    let sent = |field: &str| body[field].as_str().filter(|text| !text.is_empty());
+    let (api_version, named) = (sent("apiVersion").unwrap_or(&own), sent("kind").unwrap_or(&kind.kind));
+    if !kind.typed || (api_version == own && named == kind.kind) {
+        return Ok(());
+    }
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let known = |name: &str| Definitions::get().name(group, version, name).is_some();
+    if !known(named) && !named.strip_suffix("List").is_some_and(known) {
+        let scheme = "pkg/api/legacyscheme/scheme.go:30";
+        return Err(format!("no kind {named:?} is registered for version {api_version:?} in scheme {scheme:?}"));
+    }
+    let package = match kind.group.split('.').next().unwrap_or_default() {
+        "" | "events" => "core",
+        first => first,
+    };
+    Err(format!("converting ({version}.{named}) to ({package}.{}): unknown conversion", kind.kind))
 }
 
 /// The same, where whoever reads it tells why it cannot be read.
@@ -54,6 +87,7 @@ pub(super) fn read_as(
     options: &WriteOptions,
 ) -> Result<Vec<String>, String> {
     let Target { kind, version, .. } = target;
+    other_type(target, body)?;
     let unknown = admit.decode(&kind.group, version, &kind.kind, body)?;
     strict(&unknown, options)?;
     Ok(unknown)
@@ -67,8 +101,8 @@ fn strict(unknown: &[String], options: &WriteOptions) -> Result<(), String> {
     Err(format!("strict decoding error: {}", fields.join(", ")))
 }
 
-fn unhandled(kind: &Kind, version: &str) -> String {
-    format!("{} in version {version:?} cannot be handled as a {}", kind.kind, kind.kind)
+fn unhandled(sent: &str, version: &str, kind: &str) -> String {
+    format!("{sent} in version {version:?} cannot be handled as a {kind}")
 }
 
 pub(super) fn refuse_unknown(
@@ -77,5 +111,6 @@ pub(super) fn refuse_unknown(
     unknown: &[String],
     options: &WriteOptions,
 ) -> Result<(), StatusError> {
-    strict(unknown, options).map_err(|why| StatusError::bad_request(format!("{}: {why}", unhandled(kind, version))))
+    strict(unknown, options)
+        .map_err(|why| StatusError::bad_request(format!("{}: {why}", unhandled(&kind.kind, version, &kind.kind))))
 }

@@ -178,7 +178,7 @@ pub(super) fn check_revision(kind: &Kind, name: &str, object: &Value, old: &Valu
     let (sent, kept) = (&object["metadata"]["uid"], &old["metadata"]["uid"]);
     if sent.as_str().is_some_and(|sent| !sent.is_empty()) && sent != kept {
         let (sent, kept) = (sent.as_str().unwrap_or_default(), kept.as_str().unwrap_or_default());
-        return Err(StatusError::conflict(kind, name, &other_object(kind, object, sent, kept)));
+        return Err(StatusError::conflict(kind, name, &other_object(kind, old, sent, kept)));
     }
     Ok(())
 }
@@ -261,22 +261,40 @@ pub(super) fn retain(target: &Target, object: &mut Value, old: &Value, status: b
     Ok(())
 }
 
+/// What is known of a write before the object itself is looked at.
+#[derive(Debug)]
+pub(super) struct Stage<'a> {
+    pub(super) old: Option<&'a Value>,
+    /// It is the status that is written, and nothing else.
+    pub(super) status: bool,
+    /// What is wrong with the metadata.
+    pub(super) errors: Vec<FieldError>,
+}
+
+impl Stage<'_> {
+    pub(super) fn created(errors: Vec<FieldError>) -> Self {
+        Self { old: None, status: false, errors }
+    }
+}
+
 /// The kind's own rules, then its schema. Returns the paths of fields that were dropped.
 pub(super) fn accept(
     admit: &dyn Admit,
     kind: &Kind,
     txn: &Txn<'_>,
     object: &mut Value,
-    old: Option<&Value>,
+    stage: Stage<'_>,
     options: &WriteOptions,
 ) -> Result<Vec<String>, StatusError> {
+    let Stage { old, status, mut errors } = stage;
     if limits::depth(object) > limits::DEPTH {
         return Err(StatusError::bad_request(format!("the object is nested deeper than {} levels", limits::DEPTH)));
     }
     if limits::size(object) > limits::SIZE {
         return Err(StatusError::too_large(limits::SIZE));
     }
-    kind.rules.prepare(kind, txn, object, old)?;
+    let wrong = kind.rules.prepare(kind, txn, object, old)?;
+    errors.extend(wrong);
     let mut admitted = admit.admit(kind.stored().0, &kind.kind, object, old);
     let mut seen = HashSet::new();
     admitted.unknown.retain(|path| seen.insert(path.clone()));
@@ -285,11 +303,11 @@ pub(super) fn accept(
     if kind.view.is_none() {
         object["apiVersion"] = kind.api_version(&kind.storage).into();
     }
-    if admitted.errors.is_empty() {
-        Ok(admitted.unknown)
-    } else {
-        Err(StatusError::invalid(kind, name_of(object), &admitted.errors))
+    errors.extend(admitted.errors);
+    if let Some(checks) = &kind.checks {
+        errors.extend(checks.run(object, old, status));
     }
+    if errors.is_empty() { Ok(admitted.unknown) } else { Err(StatusError::invalid(kind, name_of(object), &errors)) }
 }
 
 pub(super) fn count_generation(kind: &Kind, object: &mut Value, old: &Value) {
