@@ -200,10 +200,11 @@ async fn drive(options: AppOptions, recording: Option<Recording>) -> Result<Exit
             }
             Some(event) = replies.recv() => happened.push(event),
             Some(event) = wire.inbox.recv() => {
-                happened.push(event);
-                while happened.len() < 4096 && let Ok(event) = wire.inbox.try_recv() {
-                    happened.push(event);
+                let mut many = vec![event];
+                while many.len() < 4096 && let Ok(event) = wire.inbox.try_recv() {
+                    many.push(event);
                 }
+                happened.push(Event::Many(many));
             }
             _ = beat.tick(), if state.player.as_ref().is_some_and(|player| player.playing) => {
                 happened.push(Event::Beat(beaten.elapsed().min(2 * BEAT)));

@@ -21,6 +21,8 @@ pub enum Event {
     /// Time went by; what shows ages is drawn again.
     Tick,
     Change(Change),
+    /// Much at once, which is looked at once.
+    Many(Vec<Event>),
     Link(Link),
     Scrape(Scrape),
     Outcome(Box<Plan>, Outcome),

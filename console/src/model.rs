@@ -6,6 +6,7 @@ pub mod json;
 pub mod key;
 pub mod manifests;
 pub mod neighbours;
+pub mod object;
 pub mod policy;
 pub mod secret;
 pub mod store;

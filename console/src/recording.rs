@@ -15,6 +15,7 @@ use crate::{
     event::Link,
     model::{
         key::{Kind, ObjectKey, PolicyKind},
+        object::Object,
         store::Change,
     },
     traffic::{parse::Sample, scrape::Scrape},

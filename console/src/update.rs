@@ -65,6 +65,12 @@ pub enum Seek {
 }
 
 pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
+    let effects = apply(state, event);
+    anchor(state);
+    effects
+}
+
+fn apply(state: &mut State, event: Event) -> Vec<Effect> {
     match event {
         Event::Key(key) => return on_key(state, key),
         Event::Paste(text) => {
@@ -82,6 +88,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             state.judging = false;
             state.judged = *judged;
         }
+        Event::Many(events) => return events.into_iter().flat_map(|event| apply(state, event)).collect(),
         Event::Beat(elapsed) => {
             replay::beat(state, elapsed);
             return Vec::new();
@@ -159,7 +166,6 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             }
         }
     }
-    anchor(state);
     Vec::new()
 }
 
@@ -293,7 +299,6 @@ fn typed(state: &mut State, key: KeyEvent) -> Vec<Effect> {
             follow_filter(screen);
         }
     }
-    anchor(state);
     Vec::new()
 }
 
@@ -404,7 +409,6 @@ fn run(state: &mut State, command: Command) -> Vec<Effect> {
             say(&mut state.screen, Tone::Muted, "cancelled, nothing written");
         }
     }
-    anchor(state);
     Vec::new()
 }
 
@@ -460,7 +464,6 @@ fn why(state: &mut State) -> Vec<Effect> {
         return Vec::new();
     };
     push(&mut state.screen, View::Why(key));
-    anchor(state);
     judge(state, true)
 }
 

@@ -207,7 +207,7 @@ fn questions_have_pages_of_their_own() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
     /// Any way through a recording ends where the straight one ends, and nothing panics on it.
     #[test]

@@ -2,16 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use gwtop::{
     cluster::send::Outcome,
     event::{Event, Link},
-    model::{key::Kind, store::Change},
+    model::{key::Kind, object::Object, store::Change},
     picture,
     screen::{Judged, State},
     theme::{Role, Theme},
@@ -38,8 +35,8 @@ fn parent(status: [&str; 2], reasons: [&str; 2], generation: i64) -> Value {
         "conditions": [condition("Accepted", 0), condition("ResolvedRefs", 1)]})
 }
 
-fn route(namespace: &str, name: &str, backends: Value, parent: Value) -> Arc<Value> {
-    Arc::new(json!({
+fn route(namespace: &str, name: &str, backends: Value, parent: Value) -> Object {
+    Object::from(json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
         "metadata": {"name": name, "namespace": namespace, "uid": format!("uid-{name}"), "generation": 2,
             "creationTimestamp": "2026-02-20T12:00:00Z"},
@@ -49,9 +46,9 @@ fn route(namespace: &str, name: &str, backends: Value, parent: Value) -> Arc<Val
     }))
 }
 
-fn slice(namespace: &str, service: &str, ready: usize) -> Arc<Value> {
+fn slice(namespace: &str, service: &str, ready: usize) -> Object {
     let endpoints = vec![json!({"addresses": ["10.0.0.1"], "conditions": {"ready": true}}); ready];
-    Arc::new(json!({"metadata": {"name": format!("{service}-1"), "namespace": namespace,
+    Object::from(json!({"metadata": {"name": format!("{service}-1"), "namespace": namespace,
         "labels": {"kubernetes.io/service-name": service}}, "endpoints": endpoints}))
 }
 
@@ -86,7 +83,7 @@ fn live() -> State {
     ];
     update(&mut state, Event::Link(Link::Up { context: "prod-eu".to_owned(), url: "https://api".to_owned() }));
     update(&mut state, Event::Change(Change::Replace(Kind::HttpRoute, routes)));
-    update(&mut state, Event::Change(Change::Replace(Kind::Gateway, vec![Arc::new(gateway)])));
+    update(&mut state, Event::Change(Change::Replace(Kind::Gateway, vec![gateway.into()])));
     update(&mut state, Event::Change(Change::Replace(Kind::EndpointSlice, slices)));
     state
 }
@@ -310,7 +307,7 @@ fn a_write_needs_a_confirmation_and_carries_its_tests() {
     assert!(shown(&state, 120, 40).contains("type app-canary"));
     let effects = press(&mut state, "\x1b\rapp-canary\r");
     let [Effect::Send(plan)] = effects.as_slice() else { panic!("{effects:?}") };
-    let mut object = state.store.get(&plan.target).unwrap().as_ref().clone();
+    let mut object = state.store.get(&plan.target).unwrap().value();
     json_patch::patch(&mut object, &plan.patch).unwrap();
     assert_eq!(object.pointer("/spec/rules/0/backendRefs/1/weight"), Some(&json!(10)));
     // Rows change only when the watch confirms.
@@ -355,7 +352,7 @@ fn an_edit_is_rehearsed_shown_written_and_taken_back() {
     assert!(text.contains("weight: 95") && text.contains("weight: 60"), "{text}");
     let mut effects = press(&mut state, "y");
     let Some(Effect::Send(plan)) = effects.pop() else { panic!("{effects:?}") };
-    let mut object = state.store.get(&plan.target).unwrap().as_ref().clone();
+    let mut object = state.store.get(&plan.target).unwrap().value();
     json_patch::patch(&mut object, &plan.patch).unwrap();
     let applied = Outcome::Applied { resource_version: "2".to_owned(), object: object.clone() };
     update(&mut state, Event::Outcome(plan, applied));
@@ -364,7 +361,7 @@ fn an_edit_is_rehearsed_shown_written_and_taken_back() {
     let mut effects = press(&mut state, "uy");
     let Some(Effect::Send(plan)) = effects.pop() else { panic!("{effects:?}") };
     json_patch::patch(&mut object, &plan.patch).unwrap();
-    assert_eq!(&object, state.store.get(&plan.target).unwrap().as_ref());
+    assert_eq!(object, state.store.get(&plan.target).unwrap().value());
     update(&mut state, Event::Outcome(plan, Outcome::Applied { resource_version: "3".to_owned(), object }));
     assert!(press(&mut state, "u").is_empty() && state.screen.dialog.is_none());
 }
@@ -468,7 +465,7 @@ proptest! {
                     let routes: Vec<_> = state.store.routes().map(|route| route.key.clone()).collect();
                     let change = match (choice % 5, routes.first()) {
                         (0, Some(key)) => Change::Delete(key.clone()),
-                        (1, _) => Change::Apply(Kind::HttpRoute, Arc::new(json!({"metadata": {"name": "odd"}, "spec": {"rules": [null, 3, {"backendRefs": [{}, []]}]}, "status": 7}))),
+                        (1, _) => Change::Apply(Kind::HttpRoute, Object::from(json!({"metadata": {"name": "odd"}, "spec": {"rules": [null, 3, {"backendRefs": [{}, []]}]}, "status": 7}))),
                         (2, _) => Change::Replace(Kind::HttpRoute, Vec::new()),
                         (3, _) => {
                             tick(&mut state);

@@ -1,6 +1,6 @@
 //! One watch per kind, told as changes. Never polls; heals itself for ever.
 
-use std::{collections::HashSet, pin::pin, sync::Arc, time::Duration};
+use std::{collections::HashSet, pin::pin, time::Duration};
 
 use futures::StreamExt as _;
 use kube::{
@@ -11,7 +11,6 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +20,7 @@ use super::{
 };
 use crate::model::{
     key::{Kind, ObjectKey},
+    object::Object,
     secret,
     store::Change,
 };
@@ -162,10 +162,10 @@ pub(super) const TLS_SECRETS: &str = "type=kubernetes.io/tls";
 
 /// Who owns which field is of no use here and often the greater part of an object; the data of a
 /// Secret is nobody's business.
-pub(super) fn strip(kind: Kind, mut object: DynamicObject) -> Option<Arc<Value>> {
+pub(super) fn strip(kind: Kind, mut object: DynamicObject) -> Option<Object> {
     object.metadata.managed_fields = None;
     let object = serde_json::to_value(object).ok()?;
-    Some(Arc::new(if kind == Kind::Secret { secret::reduce(&object) } else { object }))
+    Some(if kind == Kind::Secret { secret::reduce(&object) } else { object }.into())
 }
 
 fn trouble(kind: Kind, error: &watcher::Error) -> Change {

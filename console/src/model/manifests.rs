@@ -1,12 +1,13 @@
 //! A store out of manifests: what a cluster with just these objects would be.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::{
     json::{list, text},
     key::Kind,
+    object::Object,
     secret,
     store::{Change, Store},
 };
@@ -67,8 +68,8 @@ pub fn kind_of(object: &Value) -> Option<Kind> {
 }
 
 /// The objects that the console knows, by kind, as a watch would give them.
-pub fn by_kind(objects: Vec<Value>) -> BTreeMap<Kind, Vec<Arc<Value>>> {
-    let mut kinds: BTreeMap<Kind, Vec<Arc<Value>>> = BTreeMap::new();
+pub fn by_kind(objects: Vec<Value>) -> BTreeMap<Kind, Vec<Object>> {
+    let mut kinds: BTreeMap<Kind, Vec<Object>> = BTreeMap::new();
     for mut object in objects {
         let Some(kind) = kind_of(&object) else { continue };
         if kind == Kind::Secret && object.get("certificate").is_none() {
@@ -79,7 +80,7 @@ pub fn by_kind(objects: Vec<Value>) -> BTreeMap<Kind, Vec<Arc<Value>>> {
         {
             metadata.entry("namespace").or_insert_with(|| Value::from("default"));
         }
-        kinds.entry(kind).or_default().push(Arc::new(object));
+        kinds.entry(kind).or_default().push(object.into());
     }
     kinds
 }

@@ -13,6 +13,7 @@ use super::{
     json::map,
     key::{Kind, ObjectKey},
     neighbours::{Endpoints, Grant, Ingress, Pool, Service},
+    object::Object,
     policy::Policy,
     secret::Secret,
     topology::Route,
@@ -23,10 +24,10 @@ type Objects<T> = BTreeMap<ObjectKey, Arc<T>>;
 /// What a watch has to say.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    Apply(Kind, Arc<Value>),
+    Apply(Kind, Object),
     Delete(ObjectKey),
     /// The complete list; what is not in it is gone.
-    Replace(Kind, Vec<Arc<Value>>),
+    Replace(Kind, Vec<Object>),
     Loading(Kind),
     Forbidden(Kind),
     Lost(Kind, String),
@@ -65,7 +66,7 @@ pub enum DataState {
 
 #[derive(Debug, Clone, Default)]
 pub struct Store {
-    objects: BTreeMap<ObjectKey, Arc<Value>>,
+    objects: BTreeMap<ObjectKey, Object>,
     classes: Objects<GatewayClass>,
     gateways: Objects<Gateway>,
     listener_sets: Objects<ListenerSet>,
@@ -100,18 +101,19 @@ impl Store {
         self.revision += 1;
         match change {
             Change::Apply(kind, object) => {
-                self.insert(kind, object);
+                let _ = self.insert(kind, object);
                 self.tell(kind, Feed::Live);
             }
             Change::Delete(key) => self.remove(&key),
             Change::Replace(kind, objects) => {
-                let kept: BTreeSet<ObjectKey> = objects.iter().filter_map(|object| key_of(kind, object)).collect();
-                let gone: Vec<_> = self.keys(kind).filter(|key| !kept.contains(*key)).cloned().collect();
+                let mut gone: BTreeSet<ObjectKey> = self.keys(kind).cloned().collect();
+                for object in objects {
+                    if let Some(key) = self.insert(kind, object) {
+                        gone.remove(&key);
+                    }
+                }
                 for key in gone {
                     self.remove(&key);
-                }
-                for object in objects {
-                    self.insert(kind, object);
                 }
                 self.listed.insert(kind);
                 self.tell(kind, Feed::Live);
@@ -141,9 +143,11 @@ impl Store {
         self.feeds.insert(kind, feed);
     }
 
-    fn insert(&mut self, kind: Kind, object: Arc<Value>) {
-        let Some(key) = key_of(kind, &object) else { return };
-        let (of, at) = (&*object, key.clone());
+    /// The key of what was put there.
+    fn insert(&mut self, kind: Kind, object: Object) -> Option<ObjectKey> {
+        let value = object.value();
+        let key = key_of(kind, &value)?;
+        let (of, at) = (&value, key.clone());
         match kind {
             Kind::GatewayClass => put(&mut self.classes, at, |key| GatewayClass::read(key, of)),
             Kind::Gateway => put(&mut self.gateways, at, |key| Gateway::read(key, of)),
@@ -168,7 +172,8 @@ impl Store {
                 self.labels.insert(at.name, Arc::new(map(of.pointer("/metadata/labels"))));
             }
         }
-        self.objects.insert(key, object);
+        self.objects.insert(key.clone(), object);
+        Some(key)
     }
 
     fn remove(&mut self, key: &ObjectKey) {
@@ -207,11 +212,11 @@ impl Store {
     }
 
     /// All objects of a kind as they were received.
-    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&ObjectKey, &Arc<Value>)> {
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&ObjectKey, &Object)> {
         self.objects.range(ObjectKey::new(kind, "", "")..).take_while(move |(key, _)| key.kind == kind)
     }
 
-    pub fn get(&self, key: &ObjectKey) -> Option<&Arc<Value>> {
+    pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
         self.objects.get(key)
     }
 
@@ -389,8 +394,8 @@ mod tests {
 
     use super::*;
 
-    fn route(name: &str) -> Arc<Value> {
-        Arc::new(json!({"metadata": {"name": name, "namespace": "shop"}}))
+    fn route(name: &str) -> Object {
+        Object::from(json!({"metadata": {"name": name, "namespace": "shop"}}))
     }
 
     #[test]
@@ -411,7 +416,7 @@ mod tests {
     fn endpoints_are_summed_over_slices() {
         let mut store = Store::default();
         let slice = |name: &str, ready: bool| {
-            Arc::new(json!({"metadata": {"name": name, "namespace": "shop",
+            Object::from(json!({"metadata": {"name": name, "namespace": "shop",
                 "labels": {"kubernetes.io/service-name": "cart"}}, "endpoints": [{"conditions": {"ready": ready}}, {}]}))
         };
         assert_eq!(store.ready("shop", "cart"), None);
@@ -424,7 +429,7 @@ mod tests {
     fn a_slice_that_changes_hands_leaves_its_old_service() {
         let mut store = Store::default();
         let slice = |service: &str| {
-            Arc::new(json!({"metadata": {"name": "x", "namespace": "shop",
+            Object::from(json!({"metadata": {"name": "x", "namespace": "shop",
                 "labels": {"kubernetes.io/service-name": service}}, "endpoints": [{}]}))
         };
         store.apply(Change::Replace(Kind::EndpointSlice, vec![slice("cart")]));

@@ -11,6 +11,7 @@ use super::{
     json::text,
     key::{Kind, ObjectKey},
     neighbours::Endpoints,
+    object::Object,
     store::{Change, Store, key_of},
 };
 
@@ -79,29 +80,24 @@ impl Timeline {
     /// A change, heard `at`, that `store` has not applied yet.
     pub fn heed(&mut self, store: &Store, change: &Change, at: Timestamp) {
         match change {
-            Change::Apply(kind, object) => {
-                if let Some(key) = key_of(*kind, object) {
-                    self.compare(&key, store.get(&key).map(AsRef::as_ref), Some(object), at);
-                }
-            }
+            Change::Apply(kind, object) => self.heed_one(store, *kind, object, at),
             Change::Delete(key) => {
                 if let Some(before) = store.get(key) {
-                    self.compare(key, Some(before), None, at);
+                    self.compare(key, Some(&before.value()), None, at);
                 }
             }
             Change::Replace(kind, objects) if store.sees_any(*kind) => {
-                let now: BTreeMap<ObjectKey, &Value> =
-                    objects.iter().filter_map(|object| Some((key_of(*kind, object)?, &**object))).collect();
+                let now: BTreeSet<_> = objects.iter().filter_map(|object| key_of(*kind, &object.value())).collect();
                 for (key, before) in store.of_kind(*kind) {
-                    if !now.contains_key(key) {
-                        self.compare(key, Some(before), None, at);
+                    if !now.contains(key) {
+                        self.compare(key, Some(&before.value()), None, at);
                     }
                 }
-                for (key, object) in now {
-                    self.compare(&key, store.get(&key).map(AsRef::as_ref), Some(object), at);
+                for object in objects {
+                    self.heed_one(store, *kind, object, at);
                 }
             }
-            Change::Replace(kind, objects) => self.recall(*kind, objects.iter().map(AsRef::as_ref), at),
+            Change::Replace(kind, objects) => self.recall(*kind, objects, at),
             Change::Lost(kind, why) if store.sees_any(*kind) => {
                 let text = format!("the watch of {} broke: {why}", kind.plural());
                 self.tell(at, None, Some(Health::Stale), text);
@@ -114,12 +110,20 @@ impl Timeline {
         }
     }
 
+    fn heed_one(&mut self, store: &Store, kind: Kind, object: &Object, at: Timestamp) {
+        let after = object.value();
+        let Some(key) = key_of(kind, &after) else { return };
+        let before = store.get(&key).map(Object::value);
+        self.compare(&key, before.as_ref(), Some(&after), at);
+    }
+
     /// What a first list still knows of the time before it.
-    fn recall<'a>(&mut self, kind: Kind, objects: impl Iterator<Item = &'a Value>, at: Timestamp) {
+    fn recall(&mut self, kind: Kind, objects: &[Object], at: Timestamp) {
         let mut found = Vec::new();
         for object in objects {
-            let Some(key) = key_of(kind, object) else { continue };
-            for ((scope, _), condition) in conditions(object) {
+            let object = object.value();
+            let Some(key) = key_of(kind, &object) else { continue };
+            for ((scope, _), condition) in conditions(&object) {
                 if let Some(since) =
                     condition.since.filter(|since| *since <= at && at.duration_since(*since) < LOOK_BACK)
                 {

@@ -20,6 +20,7 @@ use crate::{
 
 pub fn answer(store: &Store, now: Timestamp, key: &ObjectKey, events: &[Event]) -> Made {
     let Some(object) = store.get(key) else { return Err(super::Refusal::usage(format!("{key} is gone"))) };
+    let object = &object.value();
     let mut text = String::new();
     let mut field = |name: &str, value: &str| {
         if !value.is_empty() {

@@ -41,11 +41,11 @@ impl Wanted {
 pub fn answer(store: &Store, now: Timestamp, wanted: &Wanted, scope: &Scope, output: Output) -> Made {
     let kind = wanted.kind;
     seen(store, kind)?;
-    let mut objects: Vec<(&ObjectKey, &Value)> = store
+    let mut objects: Vec<(&ObjectKey, Value)> = store
         .of_kind(kind)
         .filter(|(key, _)| scope.admits(&key.namespace))
         .filter(|(key, _)| wanted.names.is_empty() || wanted.names.contains(&key.name))
-        .map(|(key, object)| (key, &**object))
+        .map(|(key, object)| (key, object.value()))
         .collect();
     objects.sort_by_key(|(key, _)| *key);
     for name in &wanted.names {
@@ -57,9 +57,9 @@ pub fn answer(store: &Store, now: Timestamp, wanted: &Wanted, scope: &Scope, out
     let text = match output {
         Output::Json | Output::Yaml => {
             let document = match (objects.as_slice(), wanted.names.len()) {
-                ([(_, one)], 1) => (*one).clone(),
+                ([(_, one)], 1) => one.clone(),
                 _ => {
-                    let items: Vec<&Value> = objects.iter().map(|(_, object)| *object).collect();
+                    let items: Vec<&Value> = objects.iter().map(|(_, object)| object).collect();
                     json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items})
                 }
             };
@@ -93,7 +93,7 @@ fn seen(store: &Store, kind: Kind) -> Result<(), Refusal> {
 fn table(
     store: &Store,
     kind: Kind,
-    objects: &[(&ObjectKey, &Value)],
+    objects: &[(&ObjectKey, Value)],
     now: Timestamp,
     namespaces: bool,
     wide: bool,

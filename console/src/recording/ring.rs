@@ -6,13 +6,13 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use super::{Entry, Line, Meter};
 use crate::{
     event::Link,
     model::{
         key::{Kind, ObjectKey},
+        object::Object,
         store::{Change, key_of},
     },
     traffic::scrape::Scrape,
@@ -36,7 +36,7 @@ pub struct Ring {
 #[derive(Debug, Default)]
 struct Base {
     at: Option<Timestamp>,
-    objects: BTreeMap<ObjectKey, Arc<Value>>,
+    objects: BTreeMap<ObjectKey, Object>,
     listed: BTreeSet<Kind>,
     /// The last that was said of each kind beside its objects.
     said: BTreeMap<Kind, Change>,
@@ -110,7 +110,7 @@ impl Base {
     fn change(&mut self, change: Change) {
         match change {
             Change::Apply(kind, object) => {
-                if let Some(key) = key_of(kind, &object) {
+                if let Some(key) = key_of(kind, &object.value()) {
                     self.objects.insert(key, object);
                 }
                 self.said.remove(&kind);
@@ -119,7 +119,7 @@ impl Base {
             Change::Replace(kind, objects) => {
                 self.objects.retain(|key, _| key.kind != kind);
                 for object in objects {
-                    if let Some(key) = key_of(kind, &object) {
+                    if let Some(key) = key_of(kind, &object.value()) {
                         self.objects.insert(key, object);
                     }
                 }
@@ -140,10 +140,10 @@ impl Base {
             self.narrowed.iter().map(|(kind, namespace)| Entry::Change(Change::Narrowed(*kind, namespace.clone())));
         let lists = self.listed.iter().map(|kind| {
             let of_kind = self.objects.iter().filter(|(key, _)| key.kind == *kind);
-            Entry::Change(Change::Replace(*kind, of_kind.map(|(_, object)| Arc::clone(object)).collect()))
+            Entry::Change(Change::Replace(*kind, of_kind.map(|(_, object)| object.clone()).collect()))
         });
         let others = self.objects.iter().filter(|(key, _)| !self.listed.contains(&key.kind));
-        let others = others.map(|(key, object)| Entry::Change(Change::Apply(key.kind, Arc::clone(object))));
+        let others = others.map(|(key, object)| Entry::Change(Change::Apply(key.kind, object.clone())));
         let said = self.said.values().cloned().map(Entry::Change);
         let samples = self.meters.iter().map(|(source, meter)| Entry::Samples(meter.whole(source)));
         let link = self.link.iter().cloned().map(Entry::Link);

@@ -10,8 +10,8 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + seconds).expect("a time")
 }
 
-fn object(name: &str, generation: i64) -> Arc<Value> {
-    Arc::new(json!({"metadata": {"name": name, "namespace": "shop", "generation": generation}}))
+fn object(name: &str, generation: i64) -> Object {
+    Object::from(json!({"metadata": {"name": name, "namespace": "shop", "generation": generation}}))
 }
 
 fn scrape(zero: Instant, second: u64, counts: &[(String, f64)]) -> Scrape {
@@ -178,7 +178,7 @@ fn a_player_goes_where_it_is_told() {
     }
     let broken = json!({"metadata": {"name": "a", "namespace": "shop", "generation": 1}, "status": {"parents": [
         {"parentRef": {"name": "edge"}, "conditions": [{"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound"}]}]}});
-    lines.push(Line { at: at(30), entry: Entry::Change(Change::Apply(Kind::HttpRoute, Arc::new(broken))) });
+    lines.push(Line { at: at(30), entry: Entry::Change(Change::Apply(Kind::HttpRoute, broken.into())) });
     let recording = read(&text(&lines)).expect("it is whole");
     let mut player = Player::new(recording, zero);
     assert_eq!(player.problems.iter().map(|problem| problem.at).collect::<Vec<_>>(), [at(30)]);

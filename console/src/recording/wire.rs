@@ -37,9 +37,9 @@ pub(super) struct Wire {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Named {
-    Apply(KindName, Shared<Value>),
+    Apply(KindName, Value),
     Delete(KindName, String, String),
-    Replace(KindName, Vec<Shared<Value>>),
+    Replace(KindName, Vec<Value>),
     Loading(KindName),
     Forbidden(KindName),
     Lost(KindName, String),
@@ -122,11 +122,9 @@ fn kind(name: KindName) -> Result<Kind, String> {
 pub(super) fn of(line: &Line) -> Wire {
     let entry = match &line.entry {
         Entry::Change(change) => match change {
-            Change::Apply(kind, object) => Named::Apply(name(*kind), Shared(Arc::clone(object))),
+            Change::Apply(kind, object) => Named::Apply(name(*kind), object.value()),
             Change::Delete(key) => Named::Delete(name(key.kind), key.namespace.clone(), key.name.clone()),
-            Change::Replace(kind, objects) => {
-                Named::Replace(name(*kind), objects.iter().map(|object| Shared(Arc::clone(object))).collect())
-            }
+            Change::Replace(kind, objects) => Named::Replace(name(*kind), objects.iter().map(Object::value).collect()),
             Change::Loading(kind) => Named::Loading(name(*kind)),
             Change::Forbidden(kind) => Named::Forbidden(name(*kind)),
             Change::Lost(kind, why) => Named::Lost(name(*kind), why.clone()),
@@ -159,10 +157,10 @@ pub(super) fn of(line: &Line) -> Wire {
 pub(super) fn line(wire: Wire) -> Result<Option<Line>, String> {
     let change = |change| Ok(Some(Entry::Change(change)));
     let entry: Result<Option<Entry>, String> = match wire.entry {
-        Named::Apply(name, object) => change(Change::Apply(kind(name)?, object.0)),
+        Named::Apply(name, object) => change(Change::Apply(kind(name)?, object.into())),
         Named::Delete(of, namespace, name) => change(Change::Delete(ObjectKey::new(kind(of)?, namespace, name))),
         Named::Replace(name, objects) => {
-            change(Change::Replace(kind(name)?, objects.into_iter().map(|object| object.0).collect()))
+            change(Change::Replace(kind(name)?, objects.into_iter().map(Object::from).collect()))
         }
         Named::Loading(name) => change(Change::Loading(kind(name)?)),
         Named::Forbidden(name) => change(Change::Forbidden(kind(name)?)),

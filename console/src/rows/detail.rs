@@ -23,7 +23,7 @@ pub fn lines(key: &ObjectKey, store: &Store, traffic: &Traffic, now: Timestamp) 
     match key.kind {
         Kind::Gateway => store.gateway(key).map(|gateway| of_gateway(gateway, traffic, now)),
         kind if kind.is_route() => store.route(key).map(|route| of_route(route, store, traffic, now)),
-        _ => store.get(key).map(|object| of_any(key, object, store, now)),
+        _ => store.get(key).map(|object| of_any(key, &object.value(), store, now)),
     }
     .unwrap_or_else(|| vec![vec![text(format!("{} {key} is gone", key.kind.name()), Tone::Warn)]])
 }

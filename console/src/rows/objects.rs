@@ -6,7 +6,6 @@ use super::{Cell, Column, Row, admitted, age, column, muted, percent, plain, rou
 use crate::{
     model::{
         health::{Health, Verdict},
-        json::created,
         key::{Kind, ObjectKey},
         store::Store,
         topology::{Listener, Parent, Route, Rule},
@@ -34,7 +33,7 @@ pub(super) fn rows(kind: Kind, store: &Store, lens: &Lens) -> Vec<Row> {
         key: RowKey::Object(key.clone()),
         verdict: verdict.unwrap_or_else(|| Verdict::new(Health::Ok, "-")),
         rps: 0.0,
-        created: created(object),
+        created: object.created(),
     })
     .collect()
 }

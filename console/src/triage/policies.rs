@@ -66,7 +66,7 @@ impl Triage<'_> {
     }
 
     fn plural(&self, key: &ObjectKey) -> bool {
-        self.store.get(key).is_some_and(|object| object.pointer("/spec/targetRefs").is_some())
+        self.store.get(key).is_some_and(|object| object.value().pointer("/spec/targetRefs").is_some())
     }
 
     fn target(&self, policy: &Policy, target: &Target) -> Option<Finding> {

@@ -37,7 +37,7 @@ pub(super) fn told(transition: &crate::canary::Transition) -> String {
 
 pub fn pair(state: &State) -> Result<Pair, String> {
     let key = subject(&state.screen).filter(|key| key.kind == Kind::HttpRoute).ok_or("select an HTTPRoute")?;
-    let route = state.store.get(&key).ok_or_else(|| format!("HTTPRoute {key} is gone"))?;
+    let route = &state.store.get(&key).ok_or_else(|| format!("HTTPRoute {key} is gone"))?.value();
     let several = || {
         let rules = weights::rule_count(route);
         (0..rules).find(|rule| weights::backends(route, *rule).is_ok_and(|backends| backends.len() > 1))
@@ -49,6 +49,7 @@ pub fn pair(state: &State) -> Result<Pair, String> {
 pub(super) fn next_rule(state: &mut State) {
     let Some(key) = subject(&state.screen) else { return };
     let Some(route) = state.store.get(&key) else { return };
+    let route = &route.value();
     let several: Vec<usize> = (0..weights::rule_count(route))
         .filter(|rule| weights::backends(route, *rule).is_ok_and(|backends| backends.len() > 1))
         .collect();
@@ -104,7 +105,7 @@ pub(super) fn propose(state: &mut State, percent: f64, title: &str) {
             return Err(format!("a run steps {key} right now: s pauses it, R rolls it back"));
         }
         let route = state.store.get(&key).ok_or_else(|| format!("HTTPRoute {key} is gone"))?;
-        plan::weights(route, pair.rule, &pair.stable.identity(), &pair.canary.identity(), percent)
+        plan::weights(&route.value(), pair.rule, &pair.stable.identity(), &pair.canary.identity(), percent)
             .map_err(|refusal| refusal.to_string())
     });
     match plan {

@@ -1,5 +1,7 @@
 //! Editing an object: its text, the server's opinion of it, the write, and taking it back.
 
+use std::sync::Arc;
+
 use crossterm::event::KeyEvent;
 use tui_textarea::{CursorMove, TextArea};
 
@@ -25,7 +27,7 @@ pub(super) fn open(state: &mut State) {
         say(&mut state.screen, Tone::Warn, "Secrets are not edited here: their data is never read");
         return;
     }
-    let Some(object) = state.store.get(&key).cloned() else {
+    let Some(object) = state.store.get(&key).map(|object| Arc::new(object.value())) else {
         say(&mut state.screen, Tone::Warn, format!("{} {key} is gone", key.kind.name()));
         return;
     };

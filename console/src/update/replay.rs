@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Event, Link, State, Tone, anchor, say, update};
+use super::{Event, Link, State, Tone, apply, say};
 use crate::{
     model::{store::Store, timeline::Timeline},
     recording::player::Problem,
@@ -30,7 +30,7 @@ fn hear(state: &mut State, heard: Vec<(Timestamp, Event)>) {
     for (at, event) in heard {
         set_clock(state, at);
         // What was recorded asks for nothing.
-        let _ = update(state, event);
+        let _ = apply(state, event);
     }
     if let Some(player) = &state.player {
         let clock = player.clock();
@@ -57,7 +57,6 @@ pub(super) fn seek(state: &mut State, to: Timestamp) {
     hear(state, heard);
     // What was looked at was gone for a moment only.
     (state.screen.selected, state.screen.position) = (selected, position);
-    anchor(state);
 }
 
 pub(super) fn stride(state: &mut State, forward: bool) {

@@ -126,7 +126,7 @@ fn yaml(key: &ObjectKey, state: &State) -> Vec<Line<'static>> {
     let Some(object) = state.seen().0.get(key) else {
         return vec![Line::styled(format!("{} {key} is gone", key.kind.name()), theme.style(Role::Warn))];
     };
-    let text = serde_saphyr::to_string(object.as_ref()).unwrap_or_else(|error| format!("cannot be shown: {error}"));
+    let text = serde_saphyr::to_string(&object.value()).unwrap_or_else(|error| format!("cannot be shown: {error}"));
     let line = |line: &str| match line.split_once(':') {
         Some((field, rest)) if !field.trim_start_matches([' ', '-']).contains([' ', '"', '\'']) => Line::from(vec![
             Span::styled(format!("{field}:"), theme.style(Role::Key)),

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::*;
@@ -8,8 +6,8 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + seconds).expect("a time")
 }
 
-fn route(generation: i64, weight: u64, status: &str, reason: &str) -> Arc<Value> {
-    Arc::new(json!({
+fn route(generation: i64, weight: u64, status: &str, reason: &str) -> Object {
+    Object::from(json!({
         "metadata": {"name": "app", "namespace": "shop", "generation": generation},
         "spec": {"rules": [{"backendRefs": [{"name": "a", "weight": 100 - weight}, {"name": "b", "weight": weight}]}]},
         "status": {"parents": [{"parentRef": {"name": "edge"}, "conditions": [
@@ -18,10 +16,12 @@ fn route(generation: i64, weight: u64, status: &str, reason: &str) -> Arc<Value>
     }))
 }
 
-fn slice(ready: usize) -> Arc<Value> {
+fn slice(ready: usize) -> Object {
     let endpoints = vec![json!({"addresses": ["10.0.0.1"], "conditions": {"ready": true}}); ready];
-    Arc::new(json!({"metadata": {"name": "b-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "b"}},
-        "endpoints": endpoints}))
+    Object::from(
+        json!({"metadata": {"name": "b-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "b"}},
+        "endpoints": endpoints}),
+    )
 }
 
 fn told(changes: Vec<Change>) -> Vec<(Option<Health>, String)> {
@@ -54,7 +54,7 @@ fn what_turned_before_the_first_list_is_recalled_and_later_turns_are_told() {
 #[test]
 fn a_change_of_any_spec_names_its_fields() {
     let service = |port: u16| {
-        Arc::new(json!({"metadata": {"name": "a", "namespace": "shop", "resourceVersion": port.to_string()},
+        Object::from(json!({"metadata": {"name": "a", "namespace": "shop", "resourceVersion": port.to_string()},
         "spec": {"ports": [{"name": "http", "port": port}], "selector": {"app": "a"}}}))
     };
     let told = told(vec![
