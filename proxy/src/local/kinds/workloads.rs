@@ -96,6 +96,64 @@ fn quality(spec: &Value) -> &'static str {
     if containers.iter().all(promised) { "Guaranteed" } else { "Burstable" }
 }
 
+/// A cluster also holds a claim back from its deletion while a Pod uses it; nobody here would let
+/// it go again.
+pub(super) struct Claims;
+
+impl Rules for Claims {
+    fn prepare(
+        &self,
+        _kind: &Kind,
+        _txn: &Txn<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<FieldError>, StatusError> {
+        if old.is_none() {
+            entry(object, "status").insert("phase".into(), "Pending".into());
+        }
+        Ok(Vec::new())
+    }
+}
+
+pub(super) struct Jobs;
+
+impl Rules for Jobs {
+    /// A Job knows its Pods by labels of its own, unless it says how.
+    fn prepare(
+        &self,
+        _kind: &Kind,
+        _txn: &Txn<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<FieldError>, StatusError> {
+        if old.is_some() || object["spec"]["manualSelector"] == true {
+            return Ok(Vec::new());
+        }
+        let (name, uid) = (object["metadata"]["name"].clone(), object["metadata"]["uid"].clone());
+        let same = object["metadata"]["labels"] == object["spec"]["template"]["metadata"]["labels"];
+        let labels = entry(entry_of(object, &["spec", "template", "metadata"]), "labels");
+        for prefix in ["", "batch.kubernetes.io/"] {
+            labels.insert(format!("{prefix}controller-uid"), uid.clone());
+            labels.insert(format!("{prefix}job-name"), name.clone());
+        }
+        let labels = labels.clone();
+        if same {
+            object["metadata"]["labels"] = labels.into();
+        }
+        let selector = entry(entry_of(object, &["spec", "selector"]), "matchLabels");
+        selector.insert("batch.kubernetes.io/controller-uid".into(), uid);
+        Ok(Vec::new())
+    }
+}
+
+/// The object at this path, made where it is missing.
+fn entry_of<'a>(object: &'a mut Value, path: &[&str]) -> &'a mut Value {
+    path.iter().fold(object, |at, field| {
+        entry(at, field);
+        &mut at[*field]
+    })
+}
+
 pub(super) struct DaemonSets;
 
 /// How often the template has changed, as old clients look for it.
