@@ -273,6 +273,7 @@ fn platform() -> Vec<Build> {
             .status()
             .generation()
             .rules(Jobs)
+            .checks(checks::apps::job, nothing)
             .columns(cells::job())
             .selectable(&["status.successful"]),
         kind("autoscaling", "HorizontalPodAutoscaler", "horizontalpodautoscalers")

@@ -27,6 +27,7 @@ impl Rules for Pods {
         old: Option<&Value>,
     ) -> Result<Vec<FieldError>, StatusError> {
         let class = quality(&object["spec"]);
+        let name = text(&object["metadata"]["name"]).to_owned();
         if old.is_none() {
             let status = entry(object, "status");
             status.insert("phase".into(), "Pending".into());
@@ -37,7 +38,13 @@ impl Rules for Pods {
             let priority = match text(spec.get("priorityClassName").unwrap_or(&Value::Null)) {
                 "system-node-critical" => 2_000_001_000,
                 "system-cluster-critical" => 2_000_000_000,
-                _ => 0,
+                "" => 0,
+                class => {
+                    let why = format!("no PriorityClass with name {class} was found");
+                    return Err(
+                        StatusError::forbidden(format!("pods {name:?} is forbidden: {why}")).naming("pods", &name)
+                    );
+                }
             };
             spec.entry("priority").or_insert_with(|| priority.into());
             spec.entry("preemptionPolicy").or_insert_with(|| "PreemptLowerPriority".into());
