@@ -45,6 +45,8 @@ struct Step {
     /// JSON pointers of the answer that are compared; all of it when empty.
     #[serde(default)]
     only: Vec<String>,
+    /// Ask again until the answer has `True` here: JSON pointer.
+    wait: Option<String>,
     /// Compare `managedFields` too.
     #[serde(default)]
     managed: bool,
@@ -127,8 +129,18 @@ async fn run(server: &Server, script: &Path) -> Vec<Answer> {
             request = request.header("content-type", "application/json");
         }
         let body = step.raw.or(step.body.map(|body| body.to_string())).unwrap_or_default();
-        let request = request.body(kube::client::Body::from(fill(&body, &saved).into_bytes())).unwrap();
-        let answer = tokio::time::timeout(PATIENCE, server.send(request)).await;
+        let request = request.body(fill(&body, &saved).into_bytes()).unwrap();
+        let answer = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let answer = server.send(request.clone().map(kube::client::Body::from)).await;
+                let there = |at: &String| answer.2.pointer(at).is_some_and(|value| value == "True");
+                if step.wait.as_ref().is_none_or(there) {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
         let (code, warnings, body) = answer.unwrap_or_else(|_| (0, Vec::new(), "no end of the answer".into()));
         for (name, pointer) in &step.save {
             let value = body.pointer(pointer).unwrap_or_else(|| panic!("{}: no {pointer} in {body:#}", step.name));
@@ -181,8 +193,9 @@ async fn every_script_is_answered_as_a_kube_apiserver_does() {
     let mut known: BTreeSet<String> = KNOWN.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
     let mut differences = Vec::new();
     let mut compared = 0;
-    for script in scripts() {
-        let answers = run(&server, &script).await;
+    let scripts = scripts();
+    let all = futures::future::join_all(scripts.iter().map(|script| run(&server, script))).await;
+    for (script, answers) in scripts.iter().zip(all) {
         let golden = script.with_extension("json");
         if record {
             std::fs::write(&golden, serde_json::to_string_pretty(&answers).unwrap() + "\n").unwrap();

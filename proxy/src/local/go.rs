@@ -25,6 +25,13 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
+/// What a decoder says of a kind that it does not have.
+pub(super) fn unregistered(kind: &str, api_version: &str) -> String {
+    format!(
+        "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+    )
+}
+
 /// `%U`: the code point.
 pub(super) fn code_point(c: char) -> String {
     format!("U+{:04X}", u32::from(c))

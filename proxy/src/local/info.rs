@@ -36,6 +36,10 @@ impl Info {
             dry_run: query.split('&').any(|pair| pair == "dryRun=All"),
             ..Self::default()
         };
+        let (old_watch, rest) = match rest {
+            ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
+            rest => (false, rest),
+        };
         let (namespace, rest) = match rest {
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() && !["status", "finalize"].contains(&rest[0]) => {
                 (*namespace, rest)
@@ -50,12 +54,12 @@ impl Info {
             info.namespace.clone_from(&info.name);
         }
         info.subresource = rest.get(1).copied().unwrap_or_default().to_owned();
-        let watches = info.subresource.is_empty()
-            && query.split('&').any(|pair| {
-                pair.split_once('=').map_or(pair == "watch", |(name, value)| {
-                    name == "watch" && value != "0" && !value.eq_ignore_ascii_case("false")
-                })
-            });
+        let asked = query.split('&').any(|pair| {
+            pair.split_once('=').map_or(pair == "watch", |(name, value)| {
+                name == "watch" && value != "0" && !value.eq_ignore_ascii_case("false")
+            })
+        });
+        let watches = info.subresource.is_empty() && (old_watch || asked);
         let one = !info.name.is_empty();
         info.verb = match (method, one) {
             (&Method::GET | &Method::HEAD, _) if watches => "watch",

@@ -19,6 +19,7 @@ use super::crd::Served;
 use super::status::StatusError;
 use super::store::{Key, Txn};
 pub use cells::Column;
+pub(super) use cells::conditions;
 
 /// How one kind is named, served and kept.
 pub struct Kind {

@@ -4,6 +4,7 @@ mod kinds;
 mod last_applied;
 mod merge;
 mod owners;
+mod scale;
 mod set;
 mod shape;
 mod update;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 
 use self::owners::Owners;
+pub(super) use self::scale::Scaling;
 use self::set::Set;
 pub(super) use self::shape::{Patching, Scalar, Shape};
 use self::update::{Conflict, Context};

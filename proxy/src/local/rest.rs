@@ -24,14 +24,15 @@ use self::body::{Decoded, decode};
 use self::request::{Params, Path, Resource};
 use super::auth::Auth;
 use super::discovery::Form;
+use super::go;
 use super::limits::{Limits, SIZE};
-use super::managed;
+use super::managed::{self, Scaling};
 use super::patch::Patch;
 use super::selector::Selector;
 use super::status::StatusError;
 use super::store::{Snapshot, Unreachable};
 use super::table;
-use super::verbs::{DeleteOptions, FieldValidation, Resources, Target, Written, as_version};
+use super::verbs::{Collected, DeleteOptions, FieldValidation, Resources, Target, Written, as_version};
 use super::watch::{self, Start};
 use super::{discovery, openapi};
 
@@ -130,7 +131,7 @@ impl Rest {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let Resource { group, version, plural, namespace, name, subresource } = resource;
+        let Resource { group, version, plural, namespace, name, subresource, watch } = resource;
         let found = self.resources.registry.find(&group, &version, &plural);
         if found.is_none() && !self.resources.registry.serves(&group, &version) {
             return Ok(answer::text(404, "404 page not found\n"));
@@ -170,11 +171,12 @@ impl Rest {
         if kind.ephemeral && method != Method::POST {
             return Err(StatusError::method_not_allowed());
         }
-        let watching = params.is_true("watch");
+        let watching = watch || params.is_true("watch");
         match (method, name) {
             (Method::GET, None) if watching => self.watch(&target, accept, params, None).await,
             (Method::GET, None) => self.list(&target, accept, params).await,
-            (Method::GET, Some(name)) if watching => self.watch(&target, accept, params, Some(name)).await,
+            // Whoever asks for one object gets that, whatever the query says.
+            (Method::GET, Some(name)) if watch && !everywhere => self.watch(&target, accept, params, Some(name)).await,
             (Method::GET, Some(name)) => {
                 if everywhere {
                     return Err(StatusError::no_resource());
@@ -222,10 +224,20 @@ impl Rest {
             (Method::DELETE, None) if !everywhere => {
                 let selector = self.selector(&target, params, None)?;
                 let options = delete_options(request, params, self.limits.body).await?;
-                let gone = self.resources.delete_collection(&target, selector, options).await?;
-                let items = gone.iter().map(|object| item(&target, object)).collect();
-                let metadata = json!({"resourceVersion": self.resources.store.revision().to_string()});
-                Ok(answer::encode(200, accept, &list_of(&target, metadata, items)))
+                let unselected = selector == Selector::default();
+                let limit = params.page()?.limit.unwrap_or(usize::MAX);
+                let Collected { gone, left } =
+                    self.resources.delete_collection(&target, selector, limit, options).await?;
+                let revision = self.resources.store.revision();
+                let mut metadata = json!({"resourceVersion": revision.to_string()});
+                if let (1.., Some(last)) = (left, gone.last()) {
+                    let last = kind.key(&target.namespace, last["metadata"]["name"].as_str().unwrap_or_default());
+                    metadata["continue"] = options::continuation(revision, &last, false).into();
+                    if unselected {
+                        metadata["remainingItemCount"] = left.into();
+                    }
+                }
+                self.many(&target, accept, params, metadata, &gone)
             }
             _ => Err(StatusError::method_not_allowed()),
         }
@@ -249,17 +261,19 @@ impl Rest {
             Method::PUT => {
                 let options = params.write_options("UpdateOptions", false, &agent)?;
                 let body = decode(&content, "Scale", &read(request, self.limits.body).await?)?.value;
-                self.resources.set_scale(target, name, options, move |_| Ok(body)).await?
+                self.resources.set_scale(target, name, options, Scaling::Updated, move |_| Ok(body)).await?
             }
             Method::PATCH => {
-                if Patch::is_apply(&content) {
-                    return Err(StatusError::unsupported_patch_type());
-                }
+                let applies = Patch::is_apply(&content);
                 Patch::check_type(&target.kind, &content)?;
                 let body = read(request, self.limits.body).await?;
-                let options = params.write_options("PatchOptions", false, &agent)?;
+                let options = params.write_options("PatchOptions", applies, &agent)?;
                 let patch = Patch::parse(&content, &body, options.validation == FieldValidation::Strict);
+                let scaling = if applies { Scaling::Applied { force: options.force } } else { Scaling::Updated };
                 let change = move |old: Value| {
+                    if let Some(config) = patch.applied() {
+                        return Ok(config.clone());
+                    }
                     let mut new = patch.patched(&managed::Shape::Any, old.clone())?;
                     // A patch that does not speak of the revision does not insist on one.
                     if new["metadata"]["resourceVersion"] == old["metadata"]["resourceVersion"] {
@@ -267,7 +281,7 @@ impl Rest {
                     }
                     Ok(new)
                 };
-                self.resources.set_scale(target, name, options, change).await?
+                self.resources.set_scale(target, name, options, scaling, change).await?
             }
             _ => return Err(StatusError::method_not_allowed()),
         };
@@ -333,11 +347,22 @@ impl Rest {
                 metadata["remainingItemCount"] = remaining.into();
             }
         }
+        self.many(target, accept, params, metadata, &shown)
+    }
+
+    fn many(
+        &self,
+        target: &Target,
+        accept: Accept,
+        params: &Params,
+        metadata: Value,
+        shown: &[Arc<Value>],
+    ) -> Result<Response<Body>, StatusError> {
         let answer = match accept.shape {
             Shape::Table => {
                 let include = params.include()?;
                 let rows = shown.iter().map(|object| self.row(target, object, include)).collect();
-                table::table(metadata, table::columns(kind), rows)
+                table::table(metadata, table::columns(&target.kind), rows)
             }
             Shape::Partial => json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
@@ -366,7 +391,7 @@ impl Rest {
     ) -> Result<Response<Body>, StatusError> {
         let selector = self.selector(target, params, name.as_deref())?;
         let (start, timeout) = params.watch_options()?;
-        if let Start::At(revision) | Start::Listed(revision) = start {
+        if let Start::Listed(revision) = start {
             self.await_revision(revision).await?;
         }
         let stream = watch::Watch {
@@ -507,5 +532,9 @@ where
     let content = content_type(&request);
     let body = read(request, within).await?;
     let body = if body.is_empty() { Value::Null } else { decode(&content, "DeleteOptions", &body)?.value };
+    let named = body["kind"].as_str().filter(|kind| !kind.is_empty() && *kind != "DeleteOptions");
+    if let (Some(kind), Some(version)) = (named, body["apiVersion"].as_str()) {
+        return Err(StatusError::bad_request(go::unregistered(kind, version)));
+    }
     params.delete_options(&body)
 }

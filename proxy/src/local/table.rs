@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::kinds::Kind;
+use super::kinds::{Kind, conditions};
 
 /// How much of each object a table's rows carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,12 @@ pub(super) fn row(kind: &Kind, object: &Value, include: Include) -> Value {
     let mut cells = Vec::from_iter((!names_itself(kind)).then(|| object["metadata"]["name"].clone()));
     cells.extend(kind.columns.iter().map(|column| column.value(object)));
     let mut row = json!({"cells": cells});
+    if kind.group.is_empty()
+        && kind.kind == "Pod"
+        && let Some(conditions) = conditions(object)
+    {
+        row["conditions"] = conditions;
+    }
     match include {
         Include::None => {}
         Include::Metadata => row["object"] = partial(object),

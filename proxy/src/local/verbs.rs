@@ -78,6 +78,15 @@ pub struct DeleteOptions {
     pub grace: Option<u64>,
 }
 
+/// What a deletion of many did.
+#[derive(Debug)]
+pub struct Collected {
+    /// The objects as they were before.
+    pub gone: Vec<Arc<Value>>,
+    /// How many more there are.
+    pub left: usize,
+}
+
 /// The verbs on every kind. Cheap to clone.
 #[derive(Clone)]
 pub struct Resources {
@@ -268,13 +277,14 @@ impl Resources {
         self.write_all(own, dry_run, change).await
     }
 
-    /// Deletes all that the selector takes. Returns them as they were last.
+    /// Deletes what the selector takes, but no more than `limit` of it.
     pub async fn delete_collection(
         &self,
         target: &Target,
         selector: Selector,
+        limit: usize,
         options: DeleteOptions,
-    ) -> Result<Vec<Arc<Value>>, StatusError> {
+    ) -> Result<Collected, StatusError> {
         let (registry, target, own) = (self.registry.clone(), target.clone(), target);
         let dry_run = options.dry_run;
         let change = move |txn: &mut Txn<'_>| {
@@ -282,15 +292,21 @@ impl Resources {
             let within = kind.namespaced.then_some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
             let mut gone = Vec::new();
             let (group, plural) = kind.stored();
+            let mut left = 0;
             for (key, object) in txn.list(group, plural, within) {
                 // One of them may have owned this one.
                 if selector.matches(&key, &object) && txn.get(&key).is_some() {
+                    if gone.len() == limit {
+                        left += 1;
+                        continue;
+                    }
                     check_preconditions(kind, &key.name, &object, &options)?;
                     let (propagation, grace) = (options.propagation, options.grace);
-                    gone.push(remove::delete(txn, &registry, &key, &object, propagation, grace)?.object());
+                    remove::delete(txn, &registry, &key, &object, propagation, grace)?;
+                    gone.push(object);
                 }
             }
-            Ok(gone)
+            Ok(Collected { gone, left })
         };
         self.write_all(own, dry_run, change).await
     }

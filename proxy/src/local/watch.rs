@@ -20,6 +20,8 @@ use super::table::{self, Include};
 use super::verbs::{Target, as_version};
 
 const BOOKMARKS: Duration = Duration::from_secs(30);
+/// How long before its end a watch tells where it stands.
+const PARTING: Duration = Duration::from_secs(2);
 /// How long a watch lasts whose client does not say; a kube-apiserver takes 30 to 60 minutes.
 const TIMEOUT: u64 = 45 * 60;
 /// Lines that may wait for the client.
@@ -86,6 +88,9 @@ impl Watch {
             Start::Now | Start::Listed(_) => self.send_state(lines).await?,
         };
         let mut told = revision;
+        // A client that watches again wants to know from where; one that watches for less does not.
+        let last = deadline.checked_sub(PARTING).unwrap_or(deadline);
+        let mut parted = last <= Instant::now();
         let mut bookmark = tokio::time::interval_at(Instant::now() + BOOKMARKS, BOOKMARKS);
         loop {
             news.borrow_and_update();
@@ -103,11 +108,8 @@ impl Watch {
                     let gone = StatusError::expired(format!("too old resource version: {revision} ({oldest})"));
                     return lines.send("ERROR", &gone.to_value()).await;
                 }
-                // Only a server that lost its data could have promised it.
-                Err(Unreachable::Future { current }) => {
-                    let error = StatusError::revision_too_large(revision, current);
-                    return lines.send("ERROR", &error.to_value()).await;
-                }
+                // Nothing is to be told before that revision comes.
+                Err(Unreachable::Future { .. }) => {}
             }
             tokio::select! {
                 changed = news.changed() => changed.map_err(|_| Ended)?,
@@ -117,12 +119,14 @@ impl Watch {
                         told = revision;
                     }
                 }
-                () = tokio::time::sleep_until(deadline) => {
+                () = tokio::time::sleep_until(last), if !parted => {
+                    parted = true;
                     if self.bookmarks && revision > told {
                         self.send_bookmark(lines, revision, false).await?;
+                        told = revision;
                     }
-                    return Ok(());
                 }
+                () = tokio::time::sleep_until(deadline) => return Ok(()),
                 () = lines.sender.closed() => return Err(Ended),
             }
         }

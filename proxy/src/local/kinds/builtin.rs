@@ -7,7 +7,7 @@ use super::checks::{self, Checks, nothing};
 use super::events::{self, Events};
 use super::rules::{ConfigMaps, Namespaces, Plain, Reviews, Secrets};
 use super::services::Services;
-use super::workloads::{DaemonSets, Nodes, Pods};
+use super::workloads::{Claims, DaemonSets, Jobs, Nodes, Pods};
 use super::{Kind, Rules, Scale, View};
 use crate::local::crd::CustomResourceDefinitions;
 
@@ -215,6 +215,7 @@ fn core() -> Vec<Build> {
         kind("", "PersistentVolumeClaim", "persistentvolumeclaims")
             .short(&["pvc"])
             .status()
+            .rules(Claims)
             .checks(checks::core::claim, nothing)
             .columns(cells::persistent_volume_claim()),
         kind("", "ServiceAccount", "serviceaccounts")
@@ -271,6 +272,8 @@ fn platform() -> Vec<Build> {
             .category("all")
             .status()
             .generation()
+            .rules(Jobs)
+            .checks(checks::apps::job, nothing)
             .columns(cells::job())
             .selectable(&["status.successful"]),
         kind("autoscaling", "HorizontalPodAutoscaler", "horizontalpodautoscalers")

@@ -3,12 +3,15 @@
 mod apps;
 mod core;
 mod network;
+mod pods;
 
 use serde_json::Value;
 
 pub(super) use self::apps::*;
 pub(super) use self::core::*;
 pub(super) use self::network::*;
+pub(in crate::local) use self::pods::conditions;
+pub(super) use self::pods::pod;
 use crate::local::table::{age, jsonpath};
 
 type Read = fn(&Value) -> Value;

@@ -131,6 +131,17 @@ impl<'a> At<'a> {
         self.say(FieldErrorKind::Invalid, format!("Invalid value: {shown}: {why}"));
     }
 
+    /// Wrong, where what is shown is the server's own struct, whose fields these are.
+    fn invalid_struct(&self, fields: &[&str], why: &str) {
+        self.say(FieldErrorKind::Invalid, format!("Invalid value: {}: {why}", self.as_struct(fields)));
+    }
+
+    /// The object as a kube-apiserver shows its own structs: with other names, in their order.
+    fn as_struct(&self, fields: &[&str]) -> String {
+        let each = fields.iter().map(|field| format!("{field:?}:{}", self.value[json_name(field)]));
+        format!("{{{}}}", each.collect::<Vec<_>>().join(","))
+    }
+
     fn forbidden(&self, why: &str) {
         self.say(FieldErrorKind::Forbidden, format!("Forbidden: {why}"));
     }
@@ -168,7 +179,7 @@ impl<'a> At<'a> {
         self.unsupported_as(&if self.is_set() { self.value.clone() } else { "".into() }, supported);
     }
 
-    fn unsupported_as(&self, shown: &Value, supported: &[&str]) {
+    fn unsupported_as(&self, shown: &dyn std::fmt::Display, supported: &[&str]) {
         let supported: Vec<String> = supported.iter().map(|text| format!("{text:?}")).collect();
         let message = format!("Unsupported value: {shown}: supported values: {}", supported.join(", "));
         self.say(FieldErrorKind::NotSupported, message);
@@ -262,6 +273,13 @@ impl<'a> Names<'a> {
             at.duplicate(&at.text().into());
         }
     }
+}
+
+/// `APIGroup` is `apiGroup` in an object.
+fn json_name(field: &str) -> String {
+    let capitals = field.bytes().take_while(u8::is_ascii_uppercase).count();
+    let (head, rest) = field.split_at(capitals.saturating_sub(1).max(1));
+    format!("{}{rest}", head.to_ascii_lowercase())
 }
 
 pub(super) fn nothing(_: &At<'_>) {}

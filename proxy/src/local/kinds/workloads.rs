@@ -27,6 +27,7 @@ impl Rules for Pods {
         old: Option<&Value>,
     ) -> Result<Vec<FieldError>, StatusError> {
         let class = quality(&object["spec"]);
+        let name = text(&object["metadata"]["name"]).to_owned();
         if old.is_none() {
             let status = entry(object, "status");
             status.insert("phase".into(), "Pending".into());
@@ -37,7 +38,13 @@ impl Rules for Pods {
             let priority = match text(spec.get("priorityClassName").unwrap_or(&Value::Null)) {
                 "system-node-critical" => 2_000_001_000,
                 "system-cluster-critical" => 2_000_000_000,
-                _ => 0,
+                "" => 0,
+                class => {
+                    let why = format!("no PriorityClass with name {class} was found");
+                    return Err(
+                        StatusError::forbidden(format!("pods {name:?} is forbidden: {why}")).naming("pods", &name)
+                    );
+                }
             };
             spec.entry("priority").or_insert_with(|| priority.into());
             spec.entry("preemptionPolicy").or_insert_with(|| "PreemptLowerPriority".into());
@@ -94,6 +101,64 @@ fn quality(spec: &Value) -> &'static str {
         named(&resources["limits"]).len() == 2 && same("cpu") && same("memory")
     };
     if containers.iter().all(promised) { "Guaranteed" } else { "Burstable" }
+}
+
+/// A cluster also holds a claim back from its deletion while a Pod uses it; nobody here would let
+/// it go again.
+pub(super) struct Claims;
+
+impl Rules for Claims {
+    fn prepare(
+        &self,
+        _kind: &Kind,
+        _txn: &Txn<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<FieldError>, StatusError> {
+        if old.is_none() {
+            entry(object, "status").insert("phase".into(), "Pending".into());
+        }
+        Ok(Vec::new())
+    }
+}
+
+pub(super) struct Jobs;
+
+impl Rules for Jobs {
+    /// A Job knows its Pods by labels of its own, unless it says how.
+    fn prepare(
+        &self,
+        _kind: &Kind,
+        _txn: &Txn<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Vec<FieldError>, StatusError> {
+        if old.is_some() || object["spec"]["manualSelector"] == true {
+            return Ok(Vec::new());
+        }
+        let (name, uid) = (object["metadata"]["name"].clone(), object["metadata"]["uid"].clone());
+        let same = object["metadata"]["labels"] == object["spec"]["template"]["metadata"]["labels"];
+        let labels = entry(entry_of(object, &["spec", "template", "metadata"]), "labels");
+        for prefix in ["", "batch.kubernetes.io/"] {
+            labels.insert(format!("{prefix}controller-uid"), uid.clone());
+            labels.insert(format!("{prefix}job-name"), name.clone());
+        }
+        let labels = labels.clone();
+        if same {
+            object["metadata"]["labels"] = labels.into();
+        }
+        let selector = entry(entry_of(object, &["spec", "selector"]), "matchLabels");
+        selector.insert("batch.kubernetes.io/controller-uid".into(), uid);
+        Ok(Vec::new())
+    }
+}
+
+/// The object at this path, made where it is missing.
+fn entry_of<'a>(object: &'a mut Value, path: &[&str]) -> &'a mut Value {
+    path.iter().fold(object, |at, field| {
+        entry(at, field);
+        &mut at[*field]
+    })
 }
 
 pub(super) struct DaemonSets;

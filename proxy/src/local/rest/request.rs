@@ -21,6 +21,8 @@ pub(super) struct Resource {
     pub(super) namespace: Option<String>,
     pub(super) name: Option<String>,
     pub(super) subresource: Option<String>,
+    /// The old form of a watch, whose path says so.
+    pub(super) watch: bool,
 }
 
 impl Path {
@@ -41,6 +43,10 @@ impl Path {
 
 fn resource(group: &str, version: &str, rest: &[&str]) -> Path {
     let owned = |text: &&str| (*text).to_owned();
+    let (watch, rest) = match rest {
+        ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
+        rest => (false, rest),
+    };
     let (namespace, rest) = match rest {
         // `/namespaces/x` and `/namespaces/x/status` are of the namespace itself.
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() && rest[0] != "status" => (Some(namespace), rest),
@@ -59,6 +65,7 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Path {
         namespace: namespace.map(owned),
         name: name.map(owned),
         subresource: subresource.map(owned),
+        watch,
     })
 }
 

@@ -60,6 +60,7 @@ core.v1.PersistentVolumeClaimStatus conditions[type]
 core.v1.PodSpec containers[name] ephemeralContainers[name] hostAliases[ip] imagePullSecrets[name] initContainers[name] nodeSelector@ resourceClaims[name]!merge,retainKeys schedulingGates[name] topologySpreadConstraints[topologyKey,whenUnsatisfiable]~topologyKey volumes[name]!merge,retainKeys
 core.v1.PodStatus conditions[type] hostIPs~ip!merge podIPs[ip] resourceClaimStatuses[name]!merge,retainKeys
 core.v1.PodTemplate template{}
+core.v1.PodTemplateSpec spec{}
 core.v1.ReplicationControllerSpec replicas=1 selector@
 core.v1.ReplicationControllerStatus conditions[type]
 core.v1.ResourceFieldSelector *

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{FieldValidation, Target, WriteOptions, name_of};
 use crate::local::admit::{Admit, FieldError, FieldErrorKind};
+use crate::local::go;
 use crate::local::kinds::Kind;
 use crate::local::schema::core::Definitions;
 use crate::local::status::StatusError;
@@ -69,8 +70,7 @@ fn other_type(target: &Target, body: &Value) -> Result<(), String> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let known = |name: &str| Definitions::get().name(group, version, name).is_some();
     if !known(named) && !named.strip_suffix("List").is_some_and(known) {
-        let scheme = "pkg/api/legacyscheme/scheme.go:30";
-        return Err(format!("no kind {named:?} is registered for version {api_version:?} in scheme {scheme:?}"));
+        return Err(go::unregistered(named, api_version));
     }
     let package = match kind.group.split('.').next().unwrap_or_default() {
         "" | "events" => "core",

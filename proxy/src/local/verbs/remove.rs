@@ -35,14 +35,6 @@ pub(super) enum Deleted {
     Marked(Arc<Value>),
 }
 
-impl Deleted {
-    pub(super) fn object(self) -> Arc<Value> {
-        match self {
-            Self::Gone(object) | Self::Marked(object) => object,
-        }
-    }
-}
-
 /// Deletes or, where grace or finalizers hold it, marks the object.
 pub(super) fn delete(
     txn: &mut Txn<'_>,

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::{Resources, Target, WriteOptions, as_version};
 use crate::local::admit::{FieldError, FieldErrorKind};
 use crate::local::kinds::{Kind, Scale};
+use crate::local::managed::Scaling;
 use crate::local::status::StatusError;
+use crate::local::store::Txn;
 use crate::local::table::jsonpath;
 
 const API_VERSION: &str = "autoscaling/v1";
@@ -17,30 +19,37 @@ impl Resources {
     }
 
     /// Replaces the Scale by what `change` makes of it, and returns it as it is then.
-    pub async fn set_scale<F>(
+    pub(in crate::local) async fn set_scale<F>(
         &self,
         target: &Target,
         name: &str,
         options: WriteOptions,
+        scaling: Scaling,
         change: F,
     ) -> Result<Value, StatusError>
     where
         F: FnOnce(Value) -> Result<Value, StatusError> + Send + 'static,
     {
         let paths = scale(&target.kind)?.clone();
-        let (kind, version) = (target.kind.clone(), target.version.clone());
-        let within = paths.clone();
-        let written = self.replace(target, name, false, options, move |old| {
-            let wanted = change(show(&within, &old))?;
+        let (this, target, own, within) = (self.clone(), target.clone(), target, paths.clone());
+        let (key, dry_run) = (target.kind.key(&target.namespace, name), options.dry_run);
+        let change = move |txn: &mut Txn<'_>| {
+            let Target { kind, version, .. } = &target;
+            let old = txn.get(&key).ok_or_else(|| StatusError::not_found(kind, &key.name))?;
+            let before = show(&within, &old);
+            let wanted = change(before.clone())?;
             let replicas = replicas(&wanted)?;
-            let mut object = as_version(&old, &kind, &version);
+            let mut object = as_version(&old, kind, version);
             set(&mut object, &within.spec_replicas, replicas.into());
             if let Some(revision) = wanted["metadata"]["resourceVersion"].as_str().filter(|text| !text.is_empty()) {
                 object["metadata"]["resourceVersion"] = revision.into();
             }
-            Ok((object, Vec::new()))
-        });
-        Ok(show(&paths, &written.await?.object))
+            let changed = before["spec"]["replicas"].as_u64().unwrap_or(0) != replicas;
+            let write = this.write(&target, false, &options);
+            let owners = write.scaled(&old, &within.spec_replicas, changed, scaling)?;
+            this.replace_in(txn, &target, &key, false, object, Some(owners), &options)
+        };
+        Ok(show(&paths, &self.write_all(own, dry_run, change).await?.object))
     }
 }
 

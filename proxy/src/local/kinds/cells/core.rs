@@ -24,34 +24,6 @@ pub(in super::super) fn service_account() -> Vec<Column> {
     vec![read("Secrets", "string", |o| list(&o["secrets"]).len().into()), Column::age()]
 }
 
-pub(in super::super) fn pod() -> Vec<Column> {
-    vec![
-        read("Ready", "string", |o| {
-            let ready = list(&o["status"]["containerStatuses"]).iter().filter(|status| status["ready"] == true).count();
-            format!("{ready}/{}", list(&o["spec"]["containers"]).len()).into()
-        }),
-        read("Status", "string", |o| {
-            if !o["metadata"]["deletionTimestamp"].is_null() {
-                return "Terminating".into();
-            }
-            or(if o["status"]["reason"].is_null() { &o["status"]["phase"] } else { &o["status"]["reason"] }, "")
-        }),
-        read("Restarts", "string", |o| {
-            let statuses = list(&o["status"]["containerStatuses"]).iter();
-            statuses.map(|status| status["restartCount"].as_i64().unwrap_or(0)).sum::<i64>().to_string().into()
-        }),
-        Column::age(),
-        read("IP", "string", |o| or(&o["status"]["podIP"], "<none>")).wide(),
-        read("Node", "string", |o| or(&o["spec"]["nodeName"], "<none>")).wide(),
-        read("Nominated Node", "string", |o| or(&o["status"]["nominatedNodeName"], "<none>")).wide(),
-        read("Readiness Gates", "string", |o| {
-            let gates = list(&o["spec"]["readinessGates"]);
-            if gates.is_empty() { "<none>".into() } else { format!("0/{}", gates.len()).into() }
-        })
-        .wide(),
-    ]
-}
-
 pub(in super::super) fn node() -> Vec<Column> {
     vec![
         read("Status", "string", |o| {

@@ -76,6 +76,6 @@ fn binding(object: &At<'_>, kinds: &[&str], namespaced: bool) {
         }
     }
     if object.is_update() && role.value != role.old {
-        role.invalid("cannot change roleRef");
+        role.invalid_struct(&["APIGroup", "Kind", "Name"], "cannot change roleRef");
     }
 }

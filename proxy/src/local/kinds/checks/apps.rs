@@ -1,6 +1,6 @@
 //! Workloads.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{At, pods, selectors, words};
 
@@ -38,14 +38,11 @@ fn deployment_strategy(strategy: &At<'_>) {
             rolling.forbidden("may not be specified when strategy `type` is 'Recreate'");
         }
         "Recreate" => {}
-        other => strategy.unsupported_as(&unknown_strategy(other), &["Recreate", "RollingUpdate"]),
+        _ => strategy.unsupported_as(&strategy.as_struct(&STRATEGY), &["Recreate", "RollingUpdate"]),
     }
 }
 
-/// A kube-apiserver shows its own struct, which has other names than the object.
-fn unknown_strategy(name: &str) -> Value {
-    json!({"Type": name, "RollingUpdate": null})
-}
+const STRATEGY: [&str; 2] = ["Type", "RollingUpdate"];
 
 pub(in super::super) fn replica_set(object: &At<'_>) {
     let spec = object.at("spec");
@@ -87,7 +84,7 @@ pub(in super::super) fn daemon_set(object: &At<'_>) {
                 _ => surge.invalid("may not be set when maxUnavailable is non-zero"),
             }
         }
-        other => strategy.unsupported_as(&unknown_strategy(other), &["RollingUpdate", "OnDelete"]),
+        _ => strategy.unsupported_as(&strategy.as_struct(&STRATEGY), &["RollingUpdate", "OnDelete"]),
     }
     spec.at("revisionHistoryLimit").not_negative();
 }
@@ -125,7 +122,7 @@ pub(in super::super) fn stateful_set(object: &At<'_>) {
         "RollingUpdate" => {}
         "OnDelete" if rolling.is_set() => rolling.invalid("only allowed for updateStrategy 'RollingUpdate'"),
         "OnDelete" => {}
-        _ => strategy.invalid("must be 'RollingUpdate' or 'OnDelete'"),
+        _ => strategy.invalid_struct(&STRATEGY, "must be 'RollingUpdate' or 'OnDelete'"),
     }
     for field in ["whenDeleted", "whenScaled"] {
         spec.at("persistentVolumeClaimRetentionPolicy").at(field).word_if_set(&["Retain", "Delete"]);
@@ -229,6 +226,26 @@ pub(in super::super) fn daemon_set_status(object: &At<'_>) {
     counts(status, &["observedGeneration", "updatedNumberScheduled", "numberAvailable", "numberUnavailable"]);
     counts(status, &["collisionCount"]);
     not_fewer_collisions(status);
+}
+
+pub(in super::super) fn job(object: &At<'_>) {
+    let spec = object.at("spec");
+    for field in ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"] {
+        spec.at(field).not_negative();
+    }
+    pods::template(&spec.at("template"));
+    let policy = spec.at("template.spec.restartPolicy");
+    match policy.text() {
+        "OnFailure" | "Never" => {}
+        "" | "Always" => policy.missing("valid values: \"OnFailure\", \"Never\""),
+        _ => policy.unsupported(&["OnFailure", "Never"]),
+    }
+    if object.is_update() && spec.value["selector"] != spec.old["selector"] {
+        spec.at("selector").invalid("field is immutable");
+    }
+    if object.is_update() && spec.value["template"] != spec.old["template"] && spec.old["suspend"] != true {
+        spec.at("template").invalid("field is immutable");
+    }
 }
 
 fn counts(status: &At<'_>, fields: &[&str]) {

@@ -169,7 +169,7 @@ fn environment(variable: &At<'_>) {
                 });
             }
             _ => {
-                source.at("name").required("");
+                source.at("name").text_is(words::subdomain);
                 if source.at("key").required("") {
                     source.at("key").text_is(words::data_key);
                 }
@@ -282,6 +282,21 @@ pub(super) fn resources(resources: &At<'_>) {
     }
 }
 
+const CONTEXT: [&str; 12] = [
+    "Capabilities",
+    "Privileged",
+    "SELinuxOptions",
+    "WindowsOptions",
+    "RunAsUser",
+    "RunAsGroup",
+    "RunAsNonRoot",
+    "ReadOnlyRootFilesystem",
+    "AllowPrivilegeEscalation",
+    "ProcMount",
+    "SeccompProfile",
+    "AppArmorProfile",
+];
+
 fn security(context: &At<'_>) {
     for field in ["runAsUser", "runAsGroup"] {
         let id = context.at(field);
@@ -291,6 +306,6 @@ fn security(context: &At<'_>) {
     }
     let escalates = context.at("allowPrivilegeEscalation");
     if context.value["privileged"] == true && *escalates.value == json!(false) {
-        context.invalid("cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+        context.invalid_struct(&CONTEXT, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
     }
 }

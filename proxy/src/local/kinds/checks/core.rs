@@ -43,10 +43,6 @@ pub(in super::super) fn lease(object: &At<'_>) {
         duration.invalid("must be greater than 0");
     }
     spec.at("leaseTransitions").not_negative();
-    let strategy = spec.at("strategy");
-    if !spec.at("preferredHolder").is_empty() && strategy.is_empty() {
-        spec.at("preferredHolder").forbidden("may only be specified if `strategy` is defined");
-    }
 }
 
 pub(in super::super) fn node(object: &At<'_>) {

@@ -6,7 +6,8 @@ pub(in super::super) fn pod_disruption_budget(object: &At<'_>) {
     let spec = object.at("spec");
     let (least, most) = (spec.at("minAvailable"), spec.at("maxUnavailable"));
     if least.is_set() && most.is_set() {
-        spec.invalid("minAvailable and maxUnavailable cannot be both set");
+        let fields = ["MinAvailable", "Selector", "MaxUnavailable", "UnhealthyPodEvictionPolicy"];
+        spec.invalid_struct(&fields, "minAvailable and maxUnavailable cannot be both set");
     }
     for limit in [least, most].iter().filter(|limit| limit.is_set()) {
         limit.percent_or_number();

@@ -109,7 +109,8 @@ proptest! {
     ) {
         let patch: json_patch::Patch = serde_json::from_value(json!(operations)).unwrap();
         let mut wanted = object.clone();
-        if json_patch::patch(&mut wanted, &patch).is_ok() {
+        // `patch` would undo what it did, and panics where it cannot.
+        if json_patch::patch_unsafe(&mut wanted, &patch).is_ok() {
             prop_assert_eq!(run(json!(operations), object), Ok(wanted));
         }
     }

@@ -134,6 +134,17 @@ pub(super) fn compute(name: &str, fields: &mut Map<String, Value>) {
         "Container" | "EphemeralContainer" => pull_policy(fields, "image", "imagePullPolicy"),
         "Volume" => volume(fields),
         "Service" => service(fields),
+        "StatefulSetSpec" => {
+            let claims = fields.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut);
+            for claim in claims.into_iter().flatten() {
+                claim["apiVersion"] = "v1".into();
+                claim["kind"] = "PersistentVolumeClaim".into();
+            }
+        }
+        "PodStatus" => {
+            one_of_many(fields, "podIP", "podIPs");
+            one_of_many(fields, "hostIP", "hostIPs");
+        }
         "Pod" => pod(fields),
         "PodSpec" => {
             // The old name of the field goes along with the new one.
@@ -171,6 +182,19 @@ fn pull_policy(fields: &mut Map<String, Value>, image: &str, policy: &str) {
     let named = image.bytes().all(|byte| byte.is_ascii_graphic());
     let wanted = if moves && named && !image.is_empty() { "Always" } else { "IfNotPresent" };
     fields.entry(policy).or_insert_with(|| wanted.into());
+}
+
+/// Fields that hold the same address, once as the first of several.
+fn one_of_many(fields: &mut Map<String, Value>, one: &str, many: &str) {
+    match (fields.get(one).cloned(), fields.get(many).map(|many| many[0]["ip"].clone())) {
+        (Some(address), None) => {
+            fields.insert(many.into(), json!([{"ip": address}]));
+        }
+        (None, Some(address @ Value::String(_))) => {
+            fields.insert(one.into(), address);
+        }
+        _ => {}
+    }
 }
 
 /// An address that a balancer gave is its own, unless it says that it passes connections on.
