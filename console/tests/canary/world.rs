@@ -48,6 +48,8 @@ pub struct Behaviour {
     pub canary_fails: AtomicU64,
     pub stable_fails: AtomicU64,
     pub metrics_gone: AtomicBool,
+    /// How often its metrics were asked for.
+    pub scrapes: AtomicU64,
     pub idle: AtomicBool,
     /// Of a thousand requests to the canary, how many take long.
     pub canary_slow: AtomicU64,
@@ -354,6 +356,7 @@ async fn serve(behaviour: Arc<Behaviour>) -> String {
             tokio::spawn(async move {
                 let mut request = [0; 2048];
                 let _ = stream.read(&mut request).await;
+                behaviour.scrapes.fetch_add(1, Ordering::SeqCst);
                 let text = behaviour.text.lock().unwrap().clone();
                 let status = if behaviour.metrics_gone.load(Ordering::SeqCst) { "503 Gone" } else { "200 OK" };
                 let answer =
