@@ -83,9 +83,45 @@ pub struct Transition {
     /// Patch that was or would be sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch: Option<serde_json::Value>,
+    /// Why the run goes back, from when that is decided: whoever takes the run up goes back too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<machine::Reason>,
     /// On the last line only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished: Option<Exit>,
+}
+
+impl Transition {
+    /// What a run can say of itself before it knows its route.
+    fn blank(settings: &Settings, run: &str, context: &str) -> Self {
+        let route = settings.routes.first().map_or_else(
+            || settings.namespace.clone(),
+            |route| match route.namespace.as_ref().unwrap_or(&settings.namespace).as_str() {
+                "" => route.name.clone(),
+                namespace => format!("{namespace}/{}", route.name),
+            },
+        );
+        Self {
+            schema: SCHEMA,
+            time: Timestamp::now(),
+            run: run.to_owned(),
+            context: context.to_owned(),
+            route,
+            rule: 0,
+            stable: settings.stable.clone().unwrap_or_default(),
+            canary: settings.canary.clone().unwrap_or_default(),
+            phase: "Preflight",
+            step: 0,
+            steps: 0,
+            weight: 0.0,
+            message: String::new(),
+            evidence: None,
+            diff: None,
+            patch: None,
+            rollback: None,
+            finished: None,
+        }
+    }
 }
 
 /// A run under way. It goes on if nobody listens any more.

@@ -128,6 +128,10 @@ async fn run_canary(global: &Global, canary: Canary) -> Exit {
 
 async fn begin(global: &Global, args: Run, mut line: Vec<OsString>) -> Exit {
     let (mut global, mut args) = (Cow::Borrowed(global), args);
+    let format = output(args.output);
+    let blank = Settings::new(global.namespace.clone().unwrap_or_default(), None);
+    let context = global.context.clone().unwrap_or_default();
+    let usage = |why: &str| canary::command::refused(&blank, &context, format, Exit::Usage, why);
     if let Some(file) = args.plan.take() {
         line = match run::expand(&line, &file) {
             Ok(line) => line,
@@ -150,7 +154,10 @@ async fn begin(global: &Global, args: Run, mut line: Vec<OsString>) -> Exit {
     };
     let connection: Connection = match connect(&options(&global)).await {
         Ok(connection) => connection,
-        Err(error) => return complain(&error),
+        Err(error) => {
+            let exit = Exit::Unreachable;
+            return canary::command::refused(&settings, &context, output, exit, &error.to_string());
+        }
     };
     let namespace =
         if settings.namespace.is_empty() { connection.namespace.clone() } else { settings.namespace.clone() };
@@ -188,7 +195,21 @@ async fn act(global: &Global, action: Action) -> Exit {
     };
     let connection = match connect(&options(global)).await {
         Ok(connection) => connection,
-        Err(error) => return complain(&error),
+        Err(error) => {
+            let format = match &action {
+                Action::Rollback { output, .. } | Action::Resume { output, .. } | Action::Gc { output, .. } => *output,
+                _ => Format::Text,
+            };
+            let settings = Settings { routes: which.into_iter().collect(), ..Settings::new("", None) };
+            let context = global.context.clone().unwrap_or_default();
+            return canary::command::refused(
+                &settings,
+                &context,
+                output(format),
+                Exit::Unreachable,
+                &error.to_string(),
+            );
+        }
     };
     let (route, namespace) = (which.as_ref(), Some(connection.namespace.as_str()));
     match action {

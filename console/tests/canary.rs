@@ -59,7 +59,9 @@ fn main() {
             somebody_elses_weights_are_adopted_or_written_over_if_asked
             backends_that_change_places_and_a_rule_before_ours_do_not_confuse
             a_rule_that_is_renamed_or_loses_its_canary_ends_the_run
-            counters_that_begin_anew_and_no_traffic_at_all
+            an_edit_just_before_a_write_is_kept_and_the_write_made
+            counters_that_begin_anew_lose_nothing
+            without_traffic_nothing_advances_and_it_is_said
             a_canary_without_endpoints_is_rolled_back_at_once
             a_loss_of_metrics_is_met_as_asked
             requests_that_still_reach_a_rolled_back_canary_are_shown;
@@ -99,7 +101,8 @@ fn main() {
             checks_that_fail_stop_a_run_before_and_during_it
             a_dry_run_writes_nothing
             what_cannot_be_meant_is_refused_with_what_could
-            a_held_run_still_rolls_a_bad_canary_back;
+            a_held_run_still_rolls_a_bad_canary_back
+            a_run_that_cannot_begin_has_a_last_line_too;
     };
     libtest_mimic::run(&arguments, cases).exit();
 }

@@ -49,6 +49,19 @@ impl Signals {
     }
 }
 
+/// The last line of a run that ends before it could begin.
+pub fn refused(settings: &Settings, context: &str, output: Output, exit: Exit, message: &str) -> Exit {
+    match output {
+        Output::Json => {
+            let phase = if exit == Exit::Unreachable { "Unreachable" } else { "Refused" };
+            let blank = Transition::blank(settings, "", context);
+            print(&Transition { phase, message: message.to_owned(), finished: Some(exit), ..blank }, output);
+        }
+        Output::Text => eprintln!("gwtop: {message}"),
+    }
+    exit
+}
+
 /// Runs a canary to its end and says how it ended.
 pub async fn run(
     connection: Connection,

@@ -90,6 +90,11 @@ impl Machine {
         self.state
     }
 
+    /// Why it goes back, once that is decided.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
+    }
+
     /// Index of the current step.
     pub fn step(&self) -> usize {
         self.step

@@ -29,7 +29,12 @@ pub enum Fault {
     DropBefore,
     /// The request is done, and the connection breaks before its answer.
     DropAfter,
+    /// Somebody else edits the object just before the request gets through.
+    EditBefore,
 }
+
+/// What `EditBefore` makes the only host name.
+pub const EDITED: &str = "other.example";
 
 struct Rule {
     fault: Fault,
@@ -112,6 +117,7 @@ impl Chaos {
             Some(Fault::Answer(code)) => return Ok(status(code)),
             Some(Fault::Hang) => tokio::time::sleep(Duration::from_secs(3600)).await,
             Some(Fault::DropBefore) => return Err(broken()),
+            Some(Fault::EditBefore) => self.edit(&request).await,
             Some(Fault::DropAfter) | None => {}
         }
         let answer = self.forward(request).await?;
@@ -119,6 +125,18 @@ impl Chaos {
             return Err(broken());
         }
         Ok(answer)
+    }
+
+    async fn edit(&self, request: &Request<Incoming>) {
+        let mut headers = request.headers().clone();
+        for name in ["host", "content-length", "content-type"] {
+            headers.remove(name);
+        }
+        let edit = serde_json::json!({"spec": {"hostnames": [EDITED]}}).to_string();
+        let url = format!("https://{}{}", self.api, request.uri().path());
+        let patch = self.http.patch(url).headers(headers).header("content-type", "application/merge-patch+json");
+        let answer = patch.body(edit).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Result<Answer, std::io::Error> {

@@ -1,12 +1,12 @@
 //! Whatever goes wrong around a run.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use hyper::Method;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::chaos::Fault;
+use super::chaos::{EDITED, Fault};
 use super::world::*;
 
 pub async fn somebody_elses_weights_are_left_alone() {
@@ -33,6 +33,28 @@ pub async fn an_edit_of_something_else_does_not_disturb() {
     assert_eq!(canary.ends().await.0, 0, "{:#?}", canary.seen);
     assert_eq!(world.weights().await, [60, 40]);
     assert_eq!(world.get().await["spec"]["hostnames"], json!(["other.example"]));
+}
+
+/// The edit comes between what the run knows and what it writes, so that its tests fail:
+/// when it claims, steps, ends, and when it goes back.
+pub async fn an_edit_just_before_a_write_is_kept_and_the_write_made() {
+    let cases = [(0, 0), (1, 0), (2, 0), (3, 0), (2, 900)];
+    futures::future::join_all(cases.map(|(after, fails)| async move {
+        let world = World::with([100, 0]).await;
+        let chaos = world.through_chaos().await;
+        chaos.spoil_after(after, Method::PATCH, APP, 1, Fault::EditBefore);
+        let mut canary = world.steps();
+        canary.until("Observe").await;
+        world.behaviour.canary_fails.store(fails, Ordering::SeqCst);
+        let (code, _) = canary.ends().await;
+        assert_eq!(*chaos.spoilt.lock().unwrap(), 1, "{after}");
+        assert_eq!(code, if fails > 0 { 3 } else { 0 }, "{after}: {:#?}", canary.seen);
+        assert_eq!(world.weights().await, if fails > 0 { [100, 0] } else { [60, 40] }, "{after}");
+        let route = world.get().await;
+        assert_eq!(route["spec"]["hostnames"], json!([EDITED]), "{after}");
+        assert_eq!(route["metadata"]["annotations"], json!({"team": "shop"}), "{after}");
+    }))
+    .await;
 }
 
 pub async fn a_deleted_route_stays_deleted() {
@@ -224,20 +246,59 @@ pub async fn a_rule_that_is_renamed_or_loses_its_canary_ends_the_run() {
     }
 }
 
-pub async fn counters_that_begin_anew_and_no_traffic_at_all() {
+/// All that speaks against the canary is counted between two scrapes, by a gateway that began
+/// anew between them: far below what was seen of it last.
+pub async fn counters_that_begin_anew_lose_nothing() {
+    let world = World::new().await;
+    world.behaviour.counted_before.store(1_000_000_000, Ordering::SeqCst);
+    world.create(&route("app", [100, 0])).await;
+    world.counted().await;
+    let mut canary = world.start(&["app", "--step", "20", "--interval", "20s", "--hold", "1s", "--scrape-every", "3s"]);
+    canary.until("Observe").await;
+    let scrapes = || world.behaviour.scrapes.load(Ordering::SeqCst);
+    let before = scrapes();
+    while scrapes() == before {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.behaviour.canary_fails.store(1000, Ordering::SeqCst);
+    world.behaviour.restart.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.behaviour.canary_fails.store(0, Ordering::SeqCst);
+    assert_eq!(canary.ends().await.0, 3, "{:#?}", canary.seen);
+    world.left([100, 0]).await;
+
+    // And a healthy one goes its way.
     let world = World::with([100, 0]).await;
     let mut canary = world.steps();
     canary.until("Observe").await;
     world.behaviour.restart.store(true, Ordering::SeqCst);
     assert_eq!(canary.ends().await.0, 0, "{:#?}", canary.seen);
     world.left([60, 40]).await;
+}
 
-    let world = World::with([100, 0]).await;
+pub async fn without_traffic_nothing_advances_and_it_is_said() {
+    let idle = async || {
+        let world = World::with([100, 0]).await;
+        world.counted().await;
+        world.behaviour.idle.store(true, Ordering::SeqCst);
+        world
+    };
+    // No request shows how the traffic is split.
+    let world = idle().await;
     let mut canary = world.start(&["app", "--step", "20", "--interval", "1s", "--hold", "2s", "--converge", "2s"]);
-    canary.until("Apply").await;
-    world.behaviour.idle.store(true, Ordering::SeqCst);
-    canary.until("Hold").await;
+    let hold = canary.until("Hold").await;
+    assert!(hold["message"].as_str().unwrap().contains("does not show the new weights"), "{hold}");
     assert_eq!(world.weights().await, [80, 20]);
+    assert_eq!(canary.ends().await.0, 7, "{:#?}", canary.seen);
+    assert!(canary.seen.iter().all(|line| line["phase"] != "Observe"), "{:#?}", canary.seen);
+    world.left([100, 0]).await;
+
+    // Nobody sends the header, which needs no split to be seen.
+    let world = idle().await;
+    let header = ["app", "--step", "20", "--header", "X-Canary: true", "--interval", "1s", "--hold", "2s"];
+    let mut canary = world.start(&header);
+    let hold = canary.until("Hold").await;
+    assert!(hold["message"].as_str().unwrap().contains("no request reached the canary yet"), "{hold}");
     assert_eq!(canary.ends().await.0, 7, "{:#?}", canary.seen);
     world.left([100, 0]).await;
 }

@@ -65,7 +65,7 @@ pub async fn when_both_are_bad_nothing_is_blamed_and_nothing_advances() {
 
 pub async fn without_data_nothing_passes() {
     let world = World::with([100, 0]).await;
-    let mut canary = world.steps();
+    let mut canary = world.start(&["app", "--step", "20", "--max", "40", "--interval", "4s", "--hold", "2s"]);
     canary.until("Observe").await;
     world.behaviour.metrics_gone.store(true, Ordering::SeqCst);
     canary.until("Hold").await;
@@ -156,4 +156,21 @@ pub async fn a_held_run_still_rolls_a_bad_canary_back() {
     world.behaviour.canary_fails.store(500, Ordering::SeqCst);
     assert_eq!(canary.ends().await.0, 3, "{:#?}", canary.seen);
     world.left([100, 0]).await;
+}
+
+/// A pipeline reads the last line of stdout, whatever kept the run from beginning.
+pub async fn a_run_that_cannot_begin_has_a_last_line_too() {
+    let mut world = World::with([100, 0]).await;
+    let (code, last) = world.start(&["app", "--steps", "5,1"]).ends().await;
+    assert_eq!((code, &last["phase"]), (2, &serde_json::json!("Refused")), "{last}");
+    assert!(!last["message"].as_str().unwrap().is_empty());
+    world.local.take().unwrap().stop().await;
+    let (code, last) = world.start(&["shop/app"]).ends().await;
+    assert_eq!((code, &last["phase"]), (8, &serde_json::json!("Unreachable")), "{last}");
+    assert_eq!(last["route"], "shop/app");
+    for action in ["rollback", "resume", "gc"] {
+        let (code, text) = world.canary(&[action, "-o", "json"]).await;
+        let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap_or_default()).unwrap();
+        assert_eq!((code, &last["finished"]), (8, &serde_json::json!(8)), "{action}: {text}");
+    }
 }

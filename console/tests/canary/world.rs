@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gwproxy::local::{
@@ -18,7 +18,7 @@ use gwproxy::local::{
     admit::{Admit, Admitted},
 };
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, ResourceExt as _,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
@@ -48,11 +48,15 @@ pub struct Behaviour {
     pub canary_fails: AtomicU64,
     pub stable_fails: AtomicU64,
     pub metrics_gone: AtomicBool,
+    /// How often its metrics were asked for.
+    pub scrapes: AtomicU64,
     pub idle: AtomicBool,
     /// Of a thousand requests to the canary, how many take long.
     pub canary_slow: AtomicU64,
     /// Requests a tick that reach the canary whatever its weight is.
     pub sticky: AtomicU64,
+    /// What every counter of the gateway began with: it ran for long before.
+    pub counted_before: AtomicU64,
     /// The gateway begins to count anew.
     pub restart: AtomicBool,
     /// Kind and name of the routes that have traffic.
@@ -123,6 +127,16 @@ impl World {
         routes.create(&PostParams::default(), &object).await.unwrap();
     }
 
+    /// Until the gateway has counted requests of the route.
+    pub async fn counted(&self) {
+        let counted = async {
+            while !self.behaviour.text.lock().unwrap().contains("app-v2") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LONG, counted).await.expect("requests in time");
+    }
+
     /// Another replica of the gateway, as busy as the first, and where its metrics are.
     pub async fn replica(&self) -> (Arc<Behaviour>, String) {
         let (first, replica) = (self.behaviour.clone(), Arc::new(Behaviour::default()));
@@ -178,6 +192,22 @@ impl World {
         chaos
     }
 
+    /// Waits until the run's Lease says this of it: what is on stdout may not be there yet.
+    pub async fn told(&self, field: &str) {
+        let leases = kube::Api::<k8s_openapi::api::coordination::v1::Lease>::namespaced(self.client.clone(), "default");
+        let told = async {
+            loop {
+                let all = leases.list(&Default::default()).await.unwrap();
+                let mut states = all.items.iter().flat_map(|lease| lease.annotations().values());
+                if states.any(|text| serde_json::from_str(text).is_ok_and(|state: Value| !state[field].is_null())) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(LONG, told).await.expect("the Lease in time");
+    }
+
     pub async fn get(&self) -> Value {
         serde_json::to_value(self.routes.get("app").await.unwrap()).unwrap()
     }
@@ -214,7 +244,7 @@ impl World {
 
     /// Two steps, to 40 %.
     pub fn steps(&self) -> Canary {
-        self.start(&["app", "--step", "20", "--max", "40", "--interval", "1s", "--min-requests", "50", "--hold", "2s"])
+        self.start(&["app", "--step", "20", "--max", "40", "--interval", "1s", "--min-requests", "50", "--hold", "30s"])
     }
 }
 
@@ -229,13 +259,18 @@ pub async fn serve_api(folder: &Path, listen: SocketAddr) -> Local {
     Local::start(options).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Accepts routes, and counts a hundred requests a route every 50 ms.
+/// Accepts routes, and counts a hundred requests a route for every 50 ms, however long a busy
+/// machine took to come back here.
 async fn gateway(client: Client, behaviour: Arc<Behaviour>) {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     let mut known: BTreeMap<(String, String), DynamicObject> = BTreeMap::new();
+    let (begun, mut ticks) = (Instant::now(), 0);
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
+        let past = (begun.elapsed().as_millis() / 50) as u64;
+        let due = past - std::mem::replace(&mut ticks, past);
         if behaviour.restart.swap(false, Ordering::SeqCst) {
+            behaviour.counted_before.store(0, Ordering::SeqCst);
             counts.clear();
         }
         let watched = behaviour.watched.lock().unwrap().clone();
@@ -254,7 +289,7 @@ async fn gateway(client: Client, behaviour: Arc<Behaviour>) {
             let Some(route) = known.get(&(kind.clone(), name.clone())) else { continue };
             accept(&routes, route).await;
             if !behaviour.idle.load(Ordering::SeqCst) {
-                count(&kind, route, &behaviour, &mut counts);
+                count(&kind, route, due, &behaviour, &mut counts);
             }
         }
         let text: String = counts.iter().map(|(series, count)| format!("{series} {count}\n")).collect();
@@ -277,12 +312,12 @@ async fn accept(routes: &Api<DynamicObject>, route: &DynamicObject) {
     }
 }
 
-/// One tick's requests of a route: a tenth of them bear the header, if a rule asks for one.
-fn count(kind: &str, route: &DynamicObject, behaviour: &Behaviour, counts: &mut BTreeMap<String, u64>) {
+/// The requests of a route in so many ticks: a tenth of them bear the header, if a rule asks for one.
+fn count(kind: &str, route: &DynamicObject, ticks: u64, behaviour: &Behaviour, counts: &mut BTreeMap<String, u64>) {
     let name = route.metadata.name.as_deref().unwrap_or_default();
     let of = |flag: &AtomicU64| flag.load(Ordering::SeqCst);
     for (rule, object) in route.data["spec"]["rules"].as_array().unwrap().iter().enumerate() {
-        let requests = if object.pointer("/matches/0/headers").is_some() { 10 } else { 100 };
+        let requests = if object.pointer("/matches/0/headers").is_some() { 10 } else { 100 } * ticks;
         let refs: Vec<(String, u64)> = object["backendRefs"]
             .as_array()
             .unwrap()
@@ -292,7 +327,7 @@ fn count(kind: &str, route: &DynamicObject, behaviour: &Behaviour, counts: &mut 
         let total: u64 = refs.iter().map(|(_, weight)| weight).sum();
         for (backend, weight) in &refs {
             let canary = backend == "app-v2";
-            let sticky = if canary { of(&behaviour.sticky) } else { 0 };
+            let sticky = if canary { of(&behaviour.sticky) * ticks } else { 0 };
             let requests = (requests * weight).checked_div(total).unwrap_or(0) + sticky;
             let fails = of(if canary { &behaviour.canary_fails } else { &behaviour.stable_fails });
             let failed = (requests * fails).div_ceil(1000);
@@ -301,7 +336,8 @@ fn count(kind: &str, route: &DynamicObject, behaviour: &Behaviour, counts: &mut 
                 "route_kind=\"{kind}\",route_namespace=\"default\",route=\"{name}\",rule=\"{rule}\",\
                  backend_namespace=\"default\",backend=\"{backend}\",backend_port=\"8080\""
             );
-            let mut add = |series: String, more: u64| *counts.entry(series).or_default() += more;
+            let before = of(&behaviour.counted_before);
+            let mut add = |series: String, more: u64| *counts.entry(series).or_insert(before) += more;
             add(format!("gwproxy_requests_total{{{labels},code=\"200\"}}"), requests - failed);
             add(format!("gwproxy_requests_total{{{labels},code=\"503\"}}"), failed);
             for (bound, within) in [("0.1", requests - slow), ("1", requests), ("+Inf", requests)] {
@@ -320,6 +356,7 @@ async fn serve(behaviour: Arc<Behaviour>) -> String {
             tokio::spawn(async move {
                 let mut request = [0; 2048];
                 let _ = stream.read(&mut request).await;
+                behaviour.scrapes.fetch_add(1, Ordering::SeqCst);
                 let text = behaviour.text.lock().unwrap().clone();
                 let status = if behaviour.metrics_gone.load(Ordering::SeqCst) { "503 Gone" } else { "200 OK" };
                 let answer =

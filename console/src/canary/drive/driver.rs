@@ -271,6 +271,7 @@ impl Driver {
             weight: target.pair.percent(),
             message,
             evidence: if early { None } else { self.evidence.clone() },
+            rollback: self.machine.reason().cloned(),
             finished,
             ..self.teller.blank()
         }

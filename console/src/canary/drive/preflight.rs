@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Context, checks, target::Target};
+use super::{
+    Context, checks,
+    target::{Target, lease_name},
+};
 use crate::{
     canary::{
         Settings,
@@ -15,7 +18,7 @@ use crate::{
     },
     cluster::{
         connect::Connection,
-        discover,
+        discover, lease,
         read::{self, Failure},
     },
     exit::Exit,
@@ -81,10 +84,18 @@ pub(super) async fn preflight(context: &Arc<Context>) -> Result<Ready, Refused> 
         Some(first) if settings.rollback => {
             Some(Start::Undo(Reason::Operator(format!("run {} undone by the operator", first.record.id))))
         }
-        Some(_) => Some(take_up(settings, &targets)?),
+        Some(_) => match begun(&context.connection, &inherited).await {
+            Some(reason) => Some(Start::Undo(reason)),
+            None => Some(take_up(settings, &targets)?),
+        },
         None => None,
     };
-    if !settings.no_metrics && !settings.rollback {
+    let undo = matches!(start, Some(Start::Undo(_)));
+    if undo {
+        targets.retain(|target| target.inherited);
+    }
+    // What is to be undone is not judged any more.
+    if !settings.no_metrics && !undo {
         metrics(&context.connection, settings, &targets).await?;
     }
     let start = match start {
@@ -92,6 +103,24 @@ pub(super) async fn preflight(context: &Arc<Context>) -> Result<Ready, Refused> 
         start => begin(context, &targets, start).await?,
     };
     Ok(Ready { targets, start })
+}
+
+/// Why the earlier run was going back when it died. Whatever it looks like now, its verdict
+/// stands: it must not be given more traffic on the strength of another minute.
+async fn begun(connection: &Connection, inherited: &[&Target]) -> Option<Reason> {
+    for target in inherited {
+        let name = lease_name(&target.key.name, &target.annotation);
+        // Without Leases nothing more is known than what the record says.
+        let Ok(Some(seen)) = lease::look(connection, &target.key.namespace, &name).await else { continue };
+        let state: Value = seen.state.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        if state["run"] != json!(target.record.id) {
+            continue;
+        }
+        if let Ok(reason) = serde_json::from_value(state["rollback"].clone()) {
+            return Some(reason);
+        }
+    }
+    None
 }
 
 /// Everything that could refuse a run once the routes are known; none of it writes.

@@ -3,13 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Context;
 use crate::{
-    canary::{SCHEMA, Settings, Transition, journal::Journal, report},
+    canary::{Transition, journal::Journal, report},
     cluster::{
         lease,
         post::{self, News},
@@ -60,30 +59,7 @@ impl Teller {
     }
 
     pub(super) fn blank(&self) -> Transition {
-        let settings: &Settings = &self.context.settings;
-        let route = settings.routes.first().map_or_else(
-            || settings.namespace.clone(),
-            |route| format!("{}/{}", route.namespace.as_ref().unwrap_or(&settings.namespace), route.name),
-        );
-        Transition {
-            schema: SCHEMA,
-            time: Timestamp::now(),
-            run: self.context.run.clone(),
-            context: self.context.connection.context.clone(),
-            route,
-            rule: 0,
-            stable: settings.stable.clone().unwrap_or_default(),
-            canary: settings.canary.clone().unwrap_or_default(),
-            phase: "Preflight",
-            step: 0,
-            steps: 0,
-            weight: 0.0,
-            message: String::new(),
-            evidence: None,
-            diff: None,
-            patch: None,
-            finished: None,
-        }
+        Transition::blank(&self.context.settings, &self.context.run, &self.context.connection.context)
     }
 
     /// Never waits: a listener that sleeps must not hold up a rollback. The last line is
@@ -130,6 +106,20 @@ async fn run(context: Arc<Context>, mut posts: mpsc::Receiver<Post>) {
                 continue;
             }
         };
+        // First of all: from it others learn where the run stood should it die.
+        if let Some(lease) = &board.lease {
+            let state = json!({
+                "run": transition.run, "phase": transition.phase, "step": transition.step, "steps": transition.steps,
+                "weight": transition.weight, "message": transition.message, "time": transition.time,
+                "stable": transition.stable, "canary": transition.canary, "evidence": transition.evidence,
+                "rollback": transition.rollback, "finished": transition.finished,
+            });
+            let annotations = json!({lease::STATE: state.to_string()});
+            if let Err(error) = lease::annotate(&context.connection, &board.route.namespace, lease, &annotations).await
+            {
+                tracing::warn!(%error, "cannot write the run's state on its Lease");
+            }
+        }
         let bad = transition.finished.is_some_and(|exit| exit != Exit::Ok)
             || matches!(transition.phase, "RollingBack" | "Frozen" | "Hold" | "Drift" | "Stale");
         let note = format!(
@@ -153,19 +143,6 @@ async fn run(context: Arc<Context>, mut posts: mpsc::Receiver<Post>) {
         {
             complained = true;
             tracing::warn!(%error, "cannot post Events on the route; the run goes on without");
-        }
-        if let Some(lease) = &board.lease {
-            let state = json!({
-                "run": transition.run, "phase": transition.phase, "step": transition.step, "steps": transition.steps,
-                "weight": transition.weight, "message": transition.message, "time": transition.time,
-                "stable": transition.stable, "canary": transition.canary, "evidence": transition.evidence,
-                "finished": transition.finished,
-            });
-            let annotations = json!({lease::STATE: state.to_string()});
-            if let Err(error) = lease::annotate(&context.connection, &board.route.namespace, lease, &annotations).await
-            {
-                tracing::warn!(%error, "cannot write the run's state on its Lease");
-            }
         }
         if matches!(transition.phase, "Claim" | "Approval" | "Hold" | "RollingBack" | "Promote" | "Frozen")
             || transition.finished.is_some()

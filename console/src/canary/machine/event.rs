@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     canary::{Order, patch::Goal, plan::OnDrift, verdict::Verdict},
     exit::Exit,
@@ -56,7 +58,8 @@ impl State {
 }
 
 /// Why a run goes back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reason {
     Failed(String),
     Operator(String),
